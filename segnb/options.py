@@ -89,7 +89,8 @@ def kind_words(
     if origin is Literal:            return "one of " + ", ".join(map(repr, args))
     if origin in (Union, UnionType): return " or ".join(kind_words(a) for a in args)
     if origin is list:               return f"a list of {kind_words(args[0]).removeprefix('a ')}s"
-    return _words.get(kind) or f"a {getattr(kind, '__name__', kind)}"
+    name = getattr(kind, "__name__", str(kind))
+    return _words.get(kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 # %% ../nbs/00_options.ipynb #Option
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def to_spec(
     if isinstance(value, (np.generic, np.ndarray)): return to_spec(value.tolist())
     if isinstance(value, (list, tuple)): return [to_spec(v) for v in value]
     if isinstance(value, dict): return {str(k): to_spec(v) for k, v in value.items()}
-    if value is None or isinstance(value, (str, int, float, bool)): return value
+    if value is None or isinstance(value, (str, int, float, bool)): return None if value != value else value
     raise TypeError(f"a {type(value).__name__} cannot be written to a model file; give plain data or a registered dataclass, got {value!r}")
 
 # %% ../nbs/01_spec.ipynb #from_spec

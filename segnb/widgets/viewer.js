@@ -1,0 +1,271 @@
+// The viewer: an image with its label map over it, coloured here in the page from a palette.
+// Opacity, classes, grid, pan and zoom therefore never wait for the kernel.
+
+const CSS = `
+.segnb-viewer { --ink: var(--jp-content-font-color1, currentColor); --soft: var(--jp-content-font-color2, currentColor);
+  --line: var(--jp-border-color1, #bdbdbd); --brand: var(--jp-brand-color1, #1976d2);
+  font: var(--jp-ui-font-size1, 13px)/1.45 var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink); padding: 6px 2px; min-width: 0; }
+.segnb-viewer .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 14px; margin-bottom: 8px; }
+.segnb-viewer .tools > div { display: flex; gap: 6px; align-items: center; }
+.segnb-viewer button { font: inherit; min-width: 34px; height: 30px; padding: 0 10px; border-radius: 4px; cursor: pointer;
+  color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
+.segnb-viewer button:hover { border-color: var(--brand); }
+.segnb-viewer button[aria-pressed=true] { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); background: color-mix(in srgb, var(--brand) 14%, transparent); }
+.segnb-viewer :is(button, input, canvas):focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
+.segnb-viewer input[type=range] { width: 130px; height: 20px; margin: 0; accent-color: var(--brand); }
+.segnb-viewer output { min-width: 3.2em; color: var(--soft); font-variant-numeric: tabular-nums; }
+.segnb-viewer canvas { display: block; width: 100%; border-radius: 4px; cursor: crosshair; touch-action: none; background: var(--jp-layout-color2, rgba(128,128,128,.12)); }
+.segnb-viewer canvas.moving { cursor: grabbing; }
+.segnb-viewer .below { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; margin-top: 5px; min-height: 1.5em; color: var(--soft); font-variant-numeric: tabular-nums; }
+.segnb-viewer .below b { color: var(--ink); font-weight: 600; }
+.segnb-viewer .legend { display: flex; flex-wrap: wrap; gap: 3px 18px; margin: 6px 0 0; padding: 0; list-style: none; max-height: 9.5em; overflow: auto; }
+.segnb-viewer .legend li { margin: 0; }
+.segnb-viewer .legend label { display: inline-flex; align-items: center; gap: 7px; white-space: nowrap; }
+.segnb-viewer .legend input { margin: 0; accent-color: var(--brand); }
+.segnb-viewer .legend i { width: 14px; height: 14px; border-radius: 3px; box-shadow: inset 0 0 0 1px rgba(0,0,0,.25); }
+.segnb-viewer .legend small { color: var(--soft); font-size: .92em; }
+.segnb-viewer .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }`;
+
+const HTML = `<style>${CSS}</style>
+<div class="segnb-viewer">
+  <div class="tools" role="group" aria-label="View">
+    <div><button type="button" class="out" aria-label="Zoom out">−</button><button type="button" class="in" aria-label="Zoom in">+</button>
+      <button type="button" class="fit">Fit</button></div>
+    <div><button type="button" class="grid" aria-pressed="false">Tiles</button></div>
+    <div><label class="for-opacity">Opacity</label><input type="range" min="0" max="100" step="1" class="opacity"><output></output></div>
+  </div>
+  <canvas tabindex="0" role="img" title="Drag to move, Ctrl + wheel to zoom. With the focus here: wheel, arrow keys, + and −, 0 to fit, G for tiles, [ and ] for opacity"></canvas>
+  <div class="below"><span class="under"></span><span class="size"></span></div>
+  <ul class="legend" aria-label="Classes"></ul>
+  <div class="unseen" aria-live="polite"></div>
+</div>`;
+
+// Plain keys stay with the focused control; chords (Ctrl, Alt, Cmd) still reach the notebook.
+function keepKeys(el) {
+  const mine = "data-lm-suppress-shortcuts", chord = e => e.ctrlKey || e.metaKey || e.altKey;
+  const mark = e => { if (el.contains(e.target)) chord(e) ? e.target.removeAttribute(mine) : e.target.setAttribute(mine, "true"); };
+  const keep = e => { if (!chord(e)) e.stopPropagation(); };
+  window.addEventListener("keydown", mark, true);
+  el.addEventListener("keydown", keep);
+  return () => { window.removeEventListener("keydown", mark, true); el.removeEventListener("keydown", keep); };
+}
+
+const bytes = view => new Blob([new Uint8Array(view.buffer, view.byteOffset, view.byteLength)]);
+
+async function inflate(view, wide) {
+  const whole = await new Response(bytes(view).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+  return wide ? new Uint16Array(whole) : new Uint8Array(whole);
+}
+
+let viewers = 0;                                                // so that two viewers never share an id
+
+function render({ model, el }) {
+  el.innerHTML = HTML;
+  const find = name => el.querySelector(name), root = find(".segnb-viewer"), canvas = find("canvas"), pen = canvas.getContext("2d");
+  const paint = document.createElement("canvas"), live = find("[aria-live]"), slider = find(".opacity"), classes = model.get("classes");
+  const byId = new Map(classes.map(c => [c.id, c]));
+  const view = { scale: 1, x: 0, y: 0, touched: false }, hidden = new Set(model.get("hidden"));
+  let [h, w] = model.get("shape"), picture = null, labels = null, stale = true, pointer = null, frame = 0, gone = false;
+
+  slider.id = `segnb-opacity-${++viewers}`;
+  find(".for-opacity").htmlFor = slider.id;
+  slider.value = Math.round(100 * model.get("opacity"));
+
+  // ---- geometry: overview pixels (x, y) are at scale * x + view.x on the canvas, in CSS pixels
+  const size = () => [canvas.clientWidth, canvas.clientHeight];
+  const step = () => model.get("step");
+
+  function fit() {
+    const [W, H] = size();
+    const over = model.get("grid") ? Math.max(0, ...model.get("tiles").map(tile => -tile[4]), ...model.get("tiles").map(tile => -tile[5])) / step() : 0;
+    const edge = Math.min(over, w / 10, h / 10);                // with tiles shown, leave room for what they see outside of the image
+    view.scale = Math.min((W - 16) / (w + 2 * edge), (H - 16) / (h + 2 * edge));
+    [view.x, view.y] = [(W - w * view.scale) / 2, (H - h * view.scale) / 2];
+  }
+
+  function zoom(by, x, y) {
+    const [W, H] = size(), to = Math.min(40, Math.max(0.5 * Math.min(W / w, H / h), view.scale * by)), k = to / view.scale;
+    [x, y] = [x ?? W / 2, y ?? H / 2];
+    Object.assign(view, { scale: to, x: x - (x - view.x) * k, y: y - (y - view.y) * k, touched: true });
+    later();
+  }
+
+  function move(dx, dy) {
+    Object.assign(view, { x: view.x + dx, y: view.y + dy, touched: true });
+    later();
+  }
+
+  // ---- colours
+  function recolour() {
+    Object.assign(paint, { width: w, height: h });
+    const data = paint.getContext("2d").createImageData(w, h), pixels = new Uint32Array(data.data.buffer), table = new Uint32Array(65536);
+    for (const c of classes) table[c.id] = hidden.has(c.id) ? 0 : (255 << 24 | c.colour[2] << 16 | c.colour[1] << 8 | c.colour[0]) >>> 0;
+    for (let i = 0; i < labels.length; i++) pixels[i] = table[labels[i]];
+    paint.getContext("2d").putImageData(data, 0, 0);
+    stale = false;
+  }
+
+  // ---- what lies under a point
+  function under(point) {
+    const x = Math.floor((point[0] - view.x) / view.scale), y = Math.floor((point[1] - view.y) / view.scale);
+    if (!labels || x < 0 || y < 0 || x >= w || y >= h) return null;
+    const id = labels[y * w + x], at = [Math.floor((x + .5) * step()), Math.floor((y + .5) * step())];
+    const tile = model.get("tiles").find(([kx, ky, kw, kh]) => at[0] >= kx && at[0] < kx + kw && at[1] >= ky && at[1] < ky + kh);
+    return { name: byId.get(id)?.name ?? `class ${id}`, at, tile };
+  }
+
+  function box([x, y, width, height], style, thick, dash = []) {
+    const k = view.scale / step();
+    Object.assign(pen, { strokeStyle: style, lineWidth: thick });
+    pen.setLineDash(dash);
+    const [left, top, right, bottom] = [view.x + x * k, view.y + y * k, view.x + (x + width) * k, view.y + (y + height) * k].map(Math.round);
+    pen.strokeRect(left, top, right - left, bottom - top);
+  }
+
+  function tiles(here) {
+    for (const tile of model.get("tiles")) { box(tile.slice(0, 4), "rgba(0,0,0,.35)", 2); box(tile.slice(0, 4), "rgba(255,255,255,.85)", 1); }
+    if (!here?.tile) return;
+    box(here.tile.slice(4), "rgba(0,0,0,.55)", 3); box(here.tile.slice(4), "#fff", 1.5, [6, 4]);
+    box(here.tile.slice(0, 4), "rgba(0,0,0,.6)", 4); box(here.tile.slice(0, 4), "#fff", 2);
+  }
+
+  function cross([x, y]) {
+    for (const [style, thick] of [["rgba(0,0,0,.7)", 4], ["#fff", 1.5]]) {
+      Object.assign(pen, { strokeStyle: style, lineWidth: thick });
+      pen.setLineDash([]);
+      pen.beginPath(); pen.moveTo(x - 9, y); pen.lineTo(x + 9, y); pen.moveTo(x, y - 9); pen.lineTo(x, y + 9); pen.stroke();
+    }
+  }
+
+  function words(here) {
+    find(".under").innerHTML = here ? `<b></b> · x ${here.at[0]}, y ${here.at[1]}` : "Point at the image to name a class";
+    if (here) find(".under b").textContent = here.name;
+    const [fh, fw] = model.get("full"), reduced = step() > 1 ? ` · shown at 1:${step()}` : "";
+    find(".size").textContent = `${fw} × ${fh} pixels${reduced} · zoom ${Math.round(100 * view.scale / step())} %`;
+    canvas.setAttribute("aria-label", `${model.get("label")}, ${fw} by ${fh} pixels, ${classes.length} classes, opacity ${slider.value} %`);
+  }
+
+  // ---- drawing, at most once in a frame
+  function draw() {
+    frame = 0;
+    const [W, H] = size(), dots = window.devicePixelRatio || 1, begin = performance.now();
+    if (!picture || !labels || W < 20) return;
+    if (stale) recolour();
+    if (!view.touched) fit();
+    if (canvas.width !== Math.round(W * dots) || canvas.height !== Math.round(H * dots)) Object.assign(canvas, { width: Math.round(W * dots), height: Math.round(H * dots) });
+    pen.setTransform(dots, 0, 0, dots, 0, 0);
+    pen.clearRect(0, 0, W, H);
+    pen.imageSmoothingEnabled = view.scale < 2;
+    pen.drawImage(picture, view.x, view.y, w * view.scale, h * view.scale);
+    pen.globalAlpha = slider.value / 100;
+    pen.drawImage(paint, view.x, view.y, w * view.scale, h * view.scale);
+    pen.globalAlpha = 1;
+    const keys = !pointer && canvas.matches(":focus-visible"), point = pointer ?? (keys ? [W / 2, H / 2] : null), here = point && under(point);
+    if (model.get("grid")) tiles(here);
+    if (keys) cross(point);
+    words(here);
+    if (keys && live.textContent !== (here?.name ?? "")) live.textContent = here?.name ?? "";
+    root.dataset.drawn = 1 + Number(root.dataset.drawn ?? 0);
+    root.dataset.ms = (performance.now() - begin).toFixed(1);
+    Object.assign(root.dataset, { zoom: view.scale / step(), under: here?.name ?? "", tile: here?.tile ? "yes" : "" });
+  }
+
+  const later = () => { frame ||= requestAnimationFrame(draw); };
+
+  function layout() {                                           // as tall as the image wants, within reason
+    const W = canvas.clientWidth;
+    if (W < 20) return;
+    canvas.style.height = `${Math.round(Math.max(160, Math.min(560, (W - 16) * h / w + 16)))}px`;
+    later();
+  }
+
+  async function load() {
+    const [image, map] = await Promise.all([createImageBitmap(bytes(model.get("image"))), inflate(model.get("labels"), model.get("wide"))]);
+    if (gone) return;
+    [picture, labels, stale] = [image, map, true];
+    root.dataset.ready = "yes";
+    layout();
+  }
+
+  // ---- controls
+  function setOpacity(value, done) {
+    slider.value = value;
+    find("output").textContent = `${slider.value} %`;
+    if (done && model.get("opacity") !== slider.value / 100) { model.set("opacity", slider.value / 100); model.save_changes(); }
+    later();
+  }
+
+  function setGrid(on) {
+    model.set("grid", on);
+    model.save_changes();
+  }
+
+  function showGrid() {
+    find(".grid").setAttribute("aria-pressed", model.get("grid"));
+    find(".grid").parentElement.hidden = !model.get("tiles").length;
+    later();
+  }
+
+  function setHidden(id, off) {
+    off ? hidden.add(id) : hidden.delete(id);
+    model.set("hidden", [...hidden].sort((a, b) => a - b));
+    model.save_changes();
+  }
+
+  function showHidden() {
+    hidden.clear();
+    model.get("hidden").forEach(id => hidden.add(id));
+    el.querySelectorAll(".legend input").forEach(input => { input.checked = !hidden.has(Number(input.value)); });
+    stale = true;
+    later();
+  }
+
+  function legend() {
+    for (const c of classes) {
+      const item = document.createElement("li");
+      item.innerHTML = `<label><input type="checkbox" value="${c.id}"><i style="background: rgb(${c.colour})"></i><span></span><small>${c.share}</small></label>`;
+      item.querySelector("span").textContent = c.name;
+      item.querySelector("input").onchange = e => setHidden(c.id, !e.target.checked);
+      find(".legend").append(item);
+    }
+  }
+
+  const spot = e => { const edge = canvas.getBoundingClientRect(); return [e.clientX - edge.left, e.clientY - edge.top]; };
+  let held = null;
+  canvas.onpointerdown = e => { held = spot(e); canvas.setPointerCapture(e.pointerId); };
+  canvas.onpointerup = canvas.onpointercancel = () => { held = null; canvas.classList.remove("moving"); };
+  canvas.onpointermove = e => {
+    pointer = spot(e);
+    if (held) { canvas.classList.add("moving"); move(pointer[0] - held[0], pointer[1] - held[1]); held = pointer; }
+    later();
+  };
+  canvas.onpointerleave = () => { pointer = null; later(); };
+  canvas.onfocus = canvas.onblur = later;
+  const wheel = e => {
+    if (!e.ctrlKey && document.activeElement !== canvas) return;  // the page still scrolls
+    e.preventDefault();
+    zoom(Math.exp(-Math.sign(e.deltaY) * Math.min(60, Math.abs(e.deltaY)) / 300), ...spot(e));
+  };
+  canvas.addEventListener("wheel", wheel, { passive: false });
+  const keys = { ArrowLeft: () => move(40, 0), ArrowRight: () => move(-40, 0), ArrowUp: () => move(0, 40), ArrowDown: () => move(0, -40),
+    "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(.8), "0": () => refit(), g: () => setGrid(!model.get("grid")),
+    "[": () => setOpacity(Number(slider.value) - 5, true), "]": () => setOpacity(Number(slider.value) + 5, true) };
+  canvas.onkeydown = e => {
+    const act = !(e.ctrlKey || e.metaKey || e.altKey) && (keys[e.key] ?? keys[e.key.toLowerCase()]);
+    if (act) { e.preventDefault(); pointer = null; act(); }
+  };
+  const refit = () => { view.touched = false; later(); };
+  find(".out").onclick = () => zoom(.8); find(".in").onclick = () => zoom(1.25); find(".fit").onclick = refit;
+  find(".grid").onclick = () => setGrid(!model.get("grid"));
+  slider.oninput = () => setOpacity(slider.value, false);
+  slider.onchange = () => setOpacity(slider.value, true);
+
+  const release = keepKeys(el), sizes = new ResizeObserver(layout), newOpacity = () => setOpacity(Math.round(100 * model.get("opacity")), false);
+  sizes.observe(root);
+  model.on("change:opacity", newOpacity); model.on("change:grid", showGrid); model.on("change:hidden", showHidden);
+  legend(); showHidden(); showGrid(); newOpacity(); layout(); load();
+  return () => { gone = true; cancelAnimationFrame(frame); sizes.disconnect(); release(); canvas.removeEventListener("wheel", wheel);
+                 model.off("change:opacity", newOpacity); model.off("change:grid", showGrid); model.off("change:hidden", showHidden); };
+}
+
+export default { render };

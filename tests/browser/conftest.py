@@ -1,0 +1,129 @@
+"JupyterLab in a real browser: a server of its own for the session, one page for each test"
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+
+CHROME = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+NEEDED = any(os.environ.get(v, "") not in ("", "0", "false") for v in ("CI", "SEGNB_NEED_BROWSER"))
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
+    "--disable-background-networking --disable-component-update --disable-sync"
+).split()
+NOTEBOOK = """const nb=[...jupyterapp.shell.widgets('main')].find(w=>w.sessionContext&&w.content.widgets);
+              const k=nb?.sessionContext.session?.kernel;"""
+ASK_KERNEL = f"""async code=>{{{NOTEBOOK} let out=''; const f=k.requestExecute({{code,store_history:false}});
+                f.onIOPub=m=>{{out+=m.content.text||m.content.evalue||''}}; await f.done; return out.trim()}}"""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "browser" in str(item.path):
+            item.add_marker(pytest.mark.browser)
+
+
+def write_notebook(path, *cells):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nb.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(nb, path)
+
+
+@contextmanager
+def jupyter(root):
+    "JupyterLab on loopback, with its own port, token, configuration, settings and kernel environment"
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    token, own = secrets.token_hex(16), Path(root) / ".srv"
+    keep = own / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    keep.parent.mkdir(parents=True)
+    keep.write_text(json.dumps(dict(fetchNews="false", checkForUpdates=False, doNotDisturbMode=True)))
+    folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    env = dict(os.environ, JUPYTERLAB_SETTINGS_DIR=str(own / "settings"), OMP_NUM_THREADS="1", **{v: str(own / v) for v in folders})
+    cmd = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1"]
+    cmd += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    cmd += [f"--ServerApp.root_dir={Path(root).resolve()}", "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+    with open(own / "log", "w") as log:
+        p = subprocess.Popen(cmd, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(600):
+            if p.poll() is not None:
+                raise RuntimeError((own / "log").read_text()[-3000:])
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token={token}", timeout=2)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield lambda name: f"http://127.0.0.1:{port}/doc/tree/{name}?token={token}"
+    finally:
+        os.killpg(p.pid, signal.SIGTERM)
+        p.wait(20)
+
+
+def no_browser(why):
+    pytest.fail(why) if NEEDED else pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        no_browser("playwright is not installed")
+    if not CHROME:
+        no_browser("no Chromium on this machine")
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROME, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(chrome, tmp_path_factory):
+    root = tmp_path_factory.mktemp("nbs")
+    shutil.copy(Path(__file__).parents[1] / "stand_in.py", root)
+    with jupyter(root) as url:
+        yield root, url
+
+
+@pytest.fixture
+def open_notebook(chrome, lab):
+    "open_notebook(cells…) -> a page with the notebook executed; page.ask(expression) asks its kernel"
+    root, url = lab
+    context = chrome.new_context(viewport=dict(width=1100, height=1000))
+    context.set_default_timeout(30_000)
+
+    def go(*cells, **viewport):
+        name = f"{secrets.token_hex(4)}.ipynb"
+        write_notebook(root / name, *cells)
+        page = context.new_page()
+        if viewport:
+            page.set_viewport_size(viewport)
+        page.errors = []
+        page.on("pageerror", lambda e: page.errors.append(str(e)))
+        page.goto(url(name))
+        page.wait_for_function("window.jupyterapp")
+        page.evaluate("async()=>{await jupyterapp.restored}")
+        page.wait_for_function(f"()=>{{{NOTEBOOK} return nb?.sessionContext.isReady && k?.status==='idle'}}")
+        page.evaluate("{jupyterapp.commands.execute('notebook:run-all-cells'); 0}")
+        page.press = lambda name: page.locator(".jp-OutputArea").get_by_role("button", name=name, exact=True).click()
+        page.data = lambda selector: page.evaluate("s => ({...document.querySelector(s)?.dataset})", selector)
+        page.py = lambda code: page.evaluate(ASK_KERNEL, code)
+        page.ask = lambda expression: page.py(f"print({expression})")
+        page.file, page.url_of = root / name, url
+        return page
+
+    yield go
+    context.close()

@@ -1,0 +1,367 @@
+"The widgets by their traits: no browser, no kernel"
+
+import io
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from stand_in import FAILURE, Lesson, Tiny, lesson
+
+from segnb.options import options_of
+from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
+from segnb.widgets.live import LiveChart, LivePlot, Monitor, Progress, RunBar, still_curve
+from segnb.widgets.panel import Form, Panel, control_of, meant, shown
+from segnb.widgets.viewer import TileViewer, classes_of, overview, view
+
+
+def until(what, seconds=10):
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert what()
+
+
+def press(widget, what, **more):
+    widget._hear(widget, {"t": what, **more}, [])
+
+
+def traffic(*widgets):
+    "A list that grows by the time and the message of everything the widgets send"
+    sent = []
+    for w in widgets:
+        w._send = lambda msg, buffers=None: sent.append((time.monotonic(), msg, buffers))
+    return sent
+
+
+# ---- live
+
+
+def test_rows_are_sent_once_and_in_order():
+    chart = LiveChart()
+    chart._opened -= 100  # not in its first seconds any more
+    sent = traffic(chart)
+    for i in range(5):
+        chart.add(i, i / 10, np.nan)
+        if i in (2, 4):
+            chart.flush()
+    chart.flush()
+    assert [(m["content"]["first"], len(b[0]) // 12) for _, m, b in sent] == [(0, 3), (3, 2)]
+    np.testing.assert_allclose(np.frombuffer(sent[1][2][0], np.float32).reshape(-1, 3)[:, 1], [0.3, 0.4], rtol=1e-6)
+
+
+def test_a_page_that_asks_gets_everything():
+    chart = LiveChart()
+    for i in range(7):
+        chart.add(i, 1, np.nan)
+    chart.flush()
+    sent = traffic(chart)
+    press(chart, "hello")
+    assert sent[0][1]["content"]["first"] == 0 and len(sent[0][2][0]) == 7 * 12
+    assert len(chart.get_state()["data"]) == 7 * 12
+
+
+def test_threads_may_share_a_chart():
+    chart = LiveChart()
+
+    def work():
+        for i in range(500):
+            chart.add(i, 1.0, np.nan)
+            chart.flush()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for th in threads:
+        th.start()
+    for th in threads:
+        th.join()
+    assert len(chart) == 2000
+
+
+def test_at_most_eight_messages_a_second():
+    bar, chart = RunBar(), LiveChart()
+    sent, monitor = traffic(bar, chart), Monitor(bar, chart)
+    run(lesson(3, Lesson(steps=200, pause=0.005)), [monitor])
+    assert monitor.wait()
+    times = [t for t, *_ in sent]
+    assert times[-1] - times[0] > 1.5
+    assert max(sum(t <= u < t + 1 for u in times) for t in times) <= 10  # eight, and the two of the end
+
+
+def test_pauses_do_not_count():
+    p = Progress()
+    for clock, event in enumerate([TrainBegin(1, 10), *(StepEnd(1, s, 1.0, 0.01) for s in range(1, 6))]):
+        p.see(event, clock)
+    assert p.left == pytest.approx(5)
+    bar, chart = RunBar(), LiveChart()
+    monitor = Monitor(bar, chart)
+    bar.run = Run(lesson(1, Lesson(steps=100, pause=0.01)), [monitor]).start()
+    until(lambda: len(chart) > 20)
+    press(bar, "pause")
+    assert bar.state == "paused"
+    time.sleep(1.2)
+    points = len(chart)
+    press(bar, "resume")
+    until(lambda: monitor.over.is_set())
+    assert points < 100 and bar.state == "done"
+    assert monitor._idle > 0.8
+
+
+def test_bar_ends_full_or_says_where():
+    for event, part, text in (("done", 1.0, "Done"), ("stopped", 0.5, "Stopped at 50 %"), ("no better for 5 epochs", 0.5, "Stopped at 50 %: no better")):
+        p = Progress()
+        for e in [TrainBegin(2, 1), StepEnd(1, 1, 0.5, 0.1), TrainEnd(event)]:
+            p.see(e, 1.0)
+        assert p.part == part and p.text.startswith(text)
+
+
+def test_warning_and_best_score_are_shown():
+    p = Progress()
+    for e in [TrainBegin(2, 1), Warned("no GPU was found"), StepEnd(1, 1, 0.5, 0.1), EvalEnd(1, {"miou": 0.7}), EvalEnd(2, {"miou": 0.6})]:
+        p.see(e, 1.0)
+    assert p.warning == "no GPU was found" and (p.best, p.best_epoch, p.score) == (0.7, 1, 0.6)
+
+
+def test_late_progress_never_overwrites_paused():
+    bar, chart = RunBar(), LiveChart()
+    monitor = Monitor(bar, chart)
+    bar.run = Run(lesson(1000, Lesson(pause=0.001)), [monitor]).start()
+    for _ in range(5):
+        press(bar, "pause")
+        for _ in range(20):
+            monitor._show(last=True)
+            assert bar.state == "paused"
+        press(bar, "resume")
+    press(bar, "stop")
+    assert bar.run.wait(5) == "stopped" and monitor.wait()
+    assert bar.state == "stopped" and 0 < bar.part < 1
+
+
+def test_live_plot_is_silent_outside_of_notebooks(capsys):
+    plot = LivePlot()
+    assert run(lesson(2, Lesson()), [plot]) == "done"
+    assert capsys.readouterr().out == ""
+    assert (plot.bar.state, len(plot.chart)) == ("done", 42)
+
+
+def test_live_plot_may_be_used_twice():
+    plot = LivePlot()
+    for epochs in (2, 3):
+        run(lesson(epochs, Lesson()), [plot])
+        assert len(plot.chart) == 21 * epochs
+
+
+def test_still_pictures():
+    chart = LiveChart()
+    assert "image/png" not in chart._repr_mimebundle_()[0]
+    chart.add(1, 0.5, np.nan)
+    assert "image/png" in chart._repr_mimebundle_()[0]
+    assert Image.open(io.BytesIO(still_curve(chart.rows, chart.names))).width > 300
+
+
+def test_no_pyplot():
+    import sys
+
+    before = "matplotlib.pyplot" in sys.modules
+    chart = LiveChart()
+    chart.add(1, 0.5, 0.5)
+    still_curve(chart.rows, chart.names)
+    assert before or "matplotlib.pyplot" not in sys.modules
+
+
+# ---- panel
+
+
+def test_every_option_has_a_control_or_is_an_object():
+    fields = {o.name: control_of(o) for o in [*options_of(Tiny), *options_of(Tiny.train)]}
+    assert [n for n, c in fields.items() if c is None] == ["train_dataset", "eval_dataset", "optimizer", "observers"]
+    assert {fields[n] for n in ("num_classes", "train_batch_size")} == {"whole"}
+    assert (fields["learning_rate"], fields["width"], fields["use_dice_loss"], fields["class_weight"]) == ("number", "choice", "check", "text")
+
+
+def test_defaults_come_back_from_their_fields():
+    for o in [*options_of(Tiny), *options_of(Tiny.train)]:
+        if control_of(o) and o.name != "num_epochs":
+            assert meant(o, shown(o.default)) == o.default, o.name
+
+
+def test_choices_keep_their_types():
+    form = Form(Tiny, dict(width="18_small"))
+    assert form.values["width"] == "18_small"
+    press(form, "set", name="width", raw="18")
+    assert form.values["width"] == 18
+
+
+def test_every_broken_rule_blocks_start():
+    panel = Panel(Tiny, Lesson())
+    assert panel.bar.blocked == ""
+    good = dict(panel.values)
+    for o in panel.form.options.values():
+        for value in (v for rule in o.rules for v in rule.broken_by()):
+            press(panel.form, "set", name=o.name, raw=repr(value))
+            assert panel.form.errors[o.name].startswith(f"{o.name} must be"), (o.name, value)
+            assert panel.bar.blocked
+            press(panel.bar, "start")
+            assert panel.bar.state == "idle"
+            panel.set(**{o.name: good[o.name]})
+    assert panel.bar.blocked == "" and panel.values == good
+
+
+def test_two_class_options_say_why_they_are_off():
+    panel = Panel(Tiny, Lesson(labels=("a", "b", "c")), use_dice_loss=True)
+    assert panel.values["num_classes"] == 3 and panel.values["use_dice_loss"] is False
+    assert "two classes" in panel.form.off["use_dice_loss"] and "use_dice_loss" not in panel.code
+    panel.set(num_classes=2)
+    assert panel.values["use_dice_loss"] is True and panel.form.off == {}
+
+
+def test_the_code_does_what_the_panel_does():
+    data = Lesson()
+    panel = Panel(Tiny, data, num_epochs=3, class_weight="dynamic", learning_rate=0.02)
+    calls = {}
+    names = {"Tiny": Tiny, "train_dataset": data}
+    exec(panel.code.replace("model.train(", "calls.update(train=dict(").replace(")\ncalls", ")\ncalls") + ")", {**names, "calls": calls})
+    assert calls["train"] == dict(num_epochs=3, train_dataset=data, learning_rate=0.02)
+
+
+def test_start_runs_once_and_unlocks():
+    panel = Panel(Tiny, Lesson(pause=0.002), num_epochs=4, learning_rate=0.5)
+    press(panel.bar, "start")
+    press(panel.bar, "start")
+    until(lambda: panel.bar.state == "running")
+    first = panel.run
+    panel.start()
+    press(panel.form, "set", name="num_epochs", raw="9")
+    assert panel.run is first and panel.form.locked and panel.values["num_epochs"] == 4
+    until(lambda: panel.bar.state == "done" and not panel.form.locked)
+    assert panel.model.started_with["learning_rate"] == 0.5 and len(panel.chart) == 84
+    panel.start()
+    until(lambda: panel.run is not first and panel.bar.state == "done")
+    assert len(panel.chart) == 84
+
+
+def test_stop_keeps_the_model():
+    panel = Panel(Tiny, Lesson(pause=0.002), num_epochs=500)
+    panel.start()
+    until(lambda: len(panel.chart) > 5)
+    press(panel.bar, "stop")
+    until(lambda: panel.bar.state == "stopped")
+    assert isinstance(panel.model, Tiny) and panel.bar.text.startswith("Stopped at 0 %")
+
+
+def test_stop_before_it_has_started():
+    class Slow(Tiny):
+        def __post_init__(self):
+            time.sleep(0.3)
+
+    panel = Panel(Slow, Lesson(pause=0.002), num_epochs=500)
+    panel.start()
+    press(panel.bar, "stop")
+    assert panel.bar.state == "stopping"
+    until(lambda: panel.bar.state == "stopped" and not panel.form.locked)
+
+
+def test_missing_data_is_said():
+    panel = Panel(Tiny)
+    assert panel.bar.note == "Pass the images to learn from: Panel(Tiny, train_dataset)"
+    panel.start()
+    assert panel.run is None
+
+
+def test_failures_are_told_in_their_own_words():
+    panel = Panel(Tiny, Lesson(fail_at=2))
+    panel.start()
+    until(lambda: panel.bar.state == "failed" and not panel.form.locked)
+    assert FAILURE in panel.error and "in lesson" in panel.bar.trace and "\n" not in panel.error
+    panel.datasets["train_dataset"] = Lesson()
+    panel.start()
+    until(lambda: panel.bar.state == "done")
+    assert panel.error == ""
+
+
+def test_a_model_that_cannot_be_built_is_told():
+    class Broken(Tiny):
+        def __post_init__(self):
+            raise ValueError("`class_weight` must have one entry for each class")
+
+    panel = Panel(Broken, Lesson())
+    panel.start()
+    until(lambda: panel.bar.state == "failed" and not panel.form.locked)
+    assert panel.error == "`class_weight` must have one entry for each class" and panel.bar.text == "Not started"
+
+
+def test_two_panels_do_not_clash():
+    one, two = Panel(Tiny, Lesson(pause=0.001), num_epochs=3), Panel(Tiny, Lesson(pause=0.001), num_epochs=5)
+    one.start(), two.start()
+    until(lambda: one.bar.state == two.bar.state == "done")
+    assert (len(one.chart), len(two.chart)) == (63, 105)
+    assert one.receipt.name != two.receipt.name
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="unknown option `nmu_classes`"):
+        Panel(Tiny, nmu_classes=3)
+
+
+def test_panel_reads_without_a_kernel():
+    panel = Panel(Tiny, Lesson(), num_epochs=2)
+    panel.start()
+    until(lambda: panel.bar.state == "done" and not panel.form.locked)
+    html = panel._repr_mimebundle_()["text/html"]
+    assert "model.train(num_epochs=2" in html and "data:image/png" in html and "Done: 2 epochs" in html
+
+
+def test_close():
+    panel = Panel(Tiny, Lesson(pause=0.002), num_epochs=500)
+    panel.start()
+    until(lambda: panel.run is not None)
+    panel.close()
+    assert panel.run.wait(5) == "stopped"
+
+
+# ---- viewer
+
+
+def scene(h=60, w=90):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 255, (h, w, 3)).astype(np.uint8), rng.integers(0, 3, (h, w)).astype(np.uint8)
+
+
+def test_overview_says_its_scale():
+    image, label = scene(5000, 3000)
+    rgb, small, step = overview(image, label)
+    assert step == 3 and rgb.shape[:2] == small.shape and max(small.shape) <= 2048
+    assert set(np.unique(small)) <= {0, 1, 2}
+
+
+def test_shares_add_up():
+    _, label = scene()
+    assert sum(float(c["share"][:-2]) for c in classes_of(label)) == pytest.approx(100, abs=0.2)
+    assert [c["name"] for c in classes_of(label, ["a", "b"])] == ["a", "b", "class 2"]
+
+
+def test_views_are_independent():
+    image, label = scene()
+    one, two = view({"label_map": label}, image), view({"label_map": label}, image)
+    one.opacity, one.hidden = 0.2, [1]
+    assert (two.opacity, two.hidden) == (0.5, []) and one.model_id != two.model_id
+
+
+def test_images_of_any_kind():
+    _, label = scene()
+    for bands, kind in ((1, np.uint8), (3, np.uint16), (6, np.float32)):
+        image = np.random.default_rng(0).random((*label.shape, bands)).astype(kind)
+        assert Image.open(io.BytesIO(TileViewer(image, label).still())).size == (90, 60)
+
+
+def test_a_path_is_read(tmp_path):
+    image, label = scene()
+    Image.fromarray(image).save(tmp_path / "a.png")
+    assert view({"label_map": label}, tmp_path / "a.png").full == [60, 90]
+
+
+def test_viewer_closes():
+    image, label = scene()
+    viewer = view({"label_map": label}, image)
+    viewer.close()
+    viewer.opacity = 0.1  # nobody hears it, and nothing breaks
