@@ -75,5 +75,8 @@ def make_loss(
         return cross_entropy(logits, label, ignore_index, None if weight is None else weight.to(logits.device))
 
     terms = [f for f, used in ((binary_cross_entropy, use_bce_loss), (dice, use_dice_loss)) if used]
-    one = (lambda x, label: sum(f(x, label, ignore_index) for f in terms)) if terms else multi_class
-    return lambda answers, label: sum(w * one(x, label) for w, x in zip(branch_weights, answers))
+
+    def one(logits, label):
+        return torch.stack([f(logits, label, ignore_index) for f in terms]).sum() if terms else multi_class(logits, label)
+
+    return lambda answers, label: torch.stack([w * one(x, label) for w, x in zip(branch_weights, answers)]).sum()

@@ -27,7 +27,7 @@ ClassWeight = Annotated[list[float] | str | None, "Factor of each class in the c
 class UNet(Segmenter):
     "U-Net: down four times, up four times, with bridges"
     num_classes: NumClasses = 2
-    upsample_mode: Annotated[Literal["bilinear", "deconv"], "How maps are enlarged; 'deconv' learns it and wants sides that are multiples of 16"] = "bilinear"
+    upsample_mode: Annotated[Literal["bilinear", "deconv"], "How maps are enlarged; 'deconv' wants sides of multiples of 16"] = "bilinear"
     use_bce_loss: UseBce = False
     use_dice_loss: UseDice = False
     class_weight: ClassWeight = None

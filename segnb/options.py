@@ -109,7 +109,7 @@ class Option:
 
     def check(self, value):
         "Raise unless `value` may be given for this option"
-        error = TypeError
+        error: type[Exception] = TypeError
         if fits(value, self.kind):
             if value is None or isinstance(value, str) or all(rule(value) for rule in self.rules): return
             error = ValueError
@@ -130,7 +130,7 @@ def options_of(
     f,                # A dataclass, a function or a method
 ) -> list[Option]:    # In the order of the signature, without `self`
     "What `f` can be given"
-    hints = get_type_hints(f.__init__ if isinstance(f, type) else f, include_extras=True)
+    hints = get_type_hints(getattr(f, "__init__") if isinstance(f, type) else f, include_extras=True)  # noqa: B009
     return [_option(p, hints.get(p.name, Any)) for p in inspect.signature(f).parameters.values() if p.name != "self"]
 
 
@@ -140,7 +140,8 @@ def visible_defaults(
     "Show in a dataclass's signature what its default factories make"
     made = {f.name: f.default_factory() for f in fields(cls) if f.default_factory is not MISSING}
     sig = inspect.signature(cls)
-    cls.__signature__ = sig.replace(parameters=[p.replace(default=made.get(p.name, p.default)) for p in sig.parameters.values()])
+    shown = [p.replace(default=made.get(p.name, p.default)) for p in sig.parameters.values()]
+    cls.__signature__ = sig.replace(parameters=shown)  # type: ignore[attr-defined]
     return cls
 
 # %% ../nbs/00_options.ipynb #check_options

@@ -23,6 +23,11 @@ def until(what, seconds=10):
     assert what()
 
 
+def ends(panel, state):
+    until(lambda: panel.bar.state == state and not panel.form.locked)
+    assert panel.monitor is None or panel.monitor.wait()
+
+
 def press(widget, what, **more):
     widget._hear(widget, {"t": what, **more}, [])
 
@@ -108,9 +113,9 @@ def test_pauses_do_not_count():
 
 
 def test_bar_ends_full_or_says_where():
-    for event, part, text in (("done", 1.0, "Done"), ("stopped", 0.5, "Stopped at 50 %"), ("no better for 5 epochs", 0.5, "Stopped at 50 %: no better")):
+    for reason, part, text in (("done", 1.0, "Done"), ("stopped", 0.5, "Stopped at 50 %"), ("enough", 0.5, "Stopped at 50 %: enough")):
         p = Progress()
-        for e in [TrainBegin(2, 1), StepEnd(1, 1, 0.5, 0.1), TrainEnd(event)]:
+        for e in [TrainBegin(2, 1), StepEnd(1, 1, 0.5, 0.1), TrainEnd(reason)]:
             p.see(e, 1.0)
         assert p.part == part and p.text.startswith(text)
 
@@ -176,7 +181,7 @@ def test_every_option_has_a_control_or_is_an_object():
     fields = {o.name: control_of(o) for o in [*options_of(Tiny), *options_of(Tiny.train)]}
     assert [n for n, c in fields.items() if c is None] == ["train_dataset", "eval_dataset", "optimizer", "observers"]
     assert {fields[n] for n in ("num_classes", "train_batch_size")} == {"whole"}
-    assert (fields["learning_rate"], fields["width"], fields["use_dice_loss"], fields["class_weight"]) == ("number", "choice", "check", "text")
+    assert [fields[n] for n in ("learning_rate", "width", "use_dice_loss", "class_weight")] == ["number", "choice", "check", "text"]
 
 
 def test_defaults_come_back_from_their_fields():
@@ -207,6 +212,15 @@ def test_every_broken_rule_blocks_start():
     assert panel.bar.blocked == "" and panel.values == good
 
 
+def test_options_that_are_not_there_yet_say_so(monkeypatch):
+    import stand_in
+
+    monkeypatch.setattr(stand_in, "_not_yet", {"pretrain_weights": "pretrained weights are not read yet; pass None"}, raising=False)
+    panel = Panel(Tiny, Lesson())
+    assert panel.form.off["pretrain_weights"] == "pretrained weights are not read yet"
+    assert panel.values["pretrain_weights"] is None and "pretrain_weights=None" in panel.code
+
+
 def test_two_class_options_say_why_they_are_off():
     panel = Panel(Tiny, Lesson(labels=("a", "b", "c")), use_dice_loss=True)
     assert panel.values["num_classes"] == 3 and panel.values["use_dice_loss"] is False
@@ -233,10 +247,11 @@ def test_start_runs_once_and_unlocks():
     panel.start()
     press(panel.form, "set", name="num_epochs", raw="9")
     assert panel.run is first and panel.form.locked and panel.values["num_epochs"] == 4
-    until(lambda: panel.bar.state == "done" and not panel.form.locked)
+    ends(panel, "done")
     assert panel.model.started_with["learning_rate"] == 0.5 and len(panel.chart) == 84
     panel.start()
-    until(lambda: panel.run is not first and panel.bar.state == "done")
+    until(lambda: panel.run is not first)
+    ends(panel, "done")
     assert len(panel.chart) == 84
 
 
@@ -245,7 +260,7 @@ def test_stop_keeps_the_model():
     panel.start()
     until(lambda: len(panel.chart) > 5)
     press(panel.bar, "stop")
-    until(lambda: panel.bar.state == "stopped")
+    ends(panel, "stopped")
     assert isinstance(panel.model, Tiny) and panel.bar.text.startswith("Stopped at 0 %")
 
 
@@ -258,7 +273,7 @@ def test_stop_before_it_has_started():
     panel.start()
     press(panel.bar, "stop")
     assert panel.bar.state == "stopping"
-    until(lambda: panel.bar.state == "stopped" and not panel.form.locked)
+    ends(panel, "stopped")
 
 
 def test_missing_data_is_said():
@@ -271,11 +286,11 @@ def test_missing_data_is_said():
 def test_failures_are_told_in_their_own_words():
     panel = Panel(Tiny, Lesson(fail_at=2))
     panel.start()
-    until(lambda: panel.bar.state == "failed" and not panel.form.locked)
+    ends(panel, "failed")
     assert FAILURE in panel.error and "in lesson" in panel.bar.trace and "\n" not in panel.error
     panel.datasets["train_dataset"] = Lesson()
     panel.start()
-    until(lambda: panel.bar.state == "done")
+    ends(panel, "done")
     assert panel.error == ""
 
 
@@ -286,14 +301,14 @@ def test_a_model_that_cannot_be_built_is_told():
 
     panel = Panel(Broken, Lesson())
     panel.start()
-    until(lambda: panel.bar.state == "failed" and not panel.form.locked)
+    ends(panel, "failed")
     assert panel.error == "`class_weight` must have one entry for each class" and panel.bar.text == "Not started"
 
 
 def test_two_panels_do_not_clash():
     one, two = Panel(Tiny, Lesson(pause=0.001), num_epochs=3), Panel(Tiny, Lesson(pause=0.001), num_epochs=5)
     one.start(), two.start()
-    until(lambda: one.bar.state == two.bar.state == "done")
+    ends(one, "done"), ends(two, "done")
     assert (len(one.chart), len(two.chart)) == (63, 105)
     assert one.receipt.name != two.receipt.name
 
@@ -301,13 +316,15 @@ def test_two_panels_do_not_clash():
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="unknown option `nmu_classes`"):
         Panel(Tiny, nmu_classes=3)
+    with pytest.raises(TypeError, match="unknown option `epochs`"):
+        Panel(Tiny).set(epochs=3)
 
 
 def test_panel_reads_without_a_kernel():
     panel = Panel(Tiny, Lesson(), num_epochs=2)
     panel.start()
-    until(lambda: panel.bar.state == "done" and not panel.form.locked)
-    html = panel._repr_mimebundle_()["text/html"]
+    ends(panel, "done")
+    html = panel._repr_mimebundle_()["text/html"] + panel.receipt.html()
     assert "model.train(num_epochs=2" in html and "data:image/png" in html and "Done: 2 epochs" in html
 
 
@@ -316,7 +333,7 @@ def test_close():
     panel.start()
     until(lambda: panel.run is not None)
     panel.close()
-    assert panel.run.wait(5) == "stopped"
+    assert panel.run.wait(5) == "stopped" and panel.monitor.wait()
 
 
 # ---- viewer

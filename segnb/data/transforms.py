@@ -79,7 +79,7 @@ def transform(
     cls: type,  # A class with annotated fields and `__call__(sample, rng)`
 ) -> type:      # The same as a checked, registered dataclass
     "Declare a transform"
-    if "__post_init__" not in vars(cls): cls.__post_init__ = lambda self: check_options(self)
+    if "__post_init__" not in vars(cls): cls.__post_init__ = lambda self: check_options(self)  # type: ignore[attr-defined]
     return registered(visible_defaults(dataclass(cls)))
 
 
@@ -125,7 +125,9 @@ class Resize:
     target_size: TargetSize
     interp: Annotated[Literal["NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4"], "How the image is interpolated"] = "LINEAR"
 
-    def __call__(self, sample, rng=None): return resize_to(sample, *_wide_high(self.target_size), self.interp)
+    def __call__(self, sample, rng=None):
+        width, height = _wide_high(self.target_size)
+        return resize_to(sample, width, height, self.interp)
 
 # %% ../../nbs/11_data.transforms.ipynb #Padding
 def pad_to(
@@ -159,7 +161,8 @@ class Padding:
     label_padding_value: LabelPadding = 255
 
     def __call__(self, sample, rng=None):
-        return pad_to(sample, *_wide_high(self.target_size), self.im_padding_value, self.label_padding_value)
+        width, height = _wide_high(self.target_size)
+        return pad_to(sample, width, height, self.im_padding_value, self.label_padding_value)
 
 # %% ../../nbs/11_data.transforms.ipynb #flips
 Prob = Annotated[float, "Probability, 0 to 1", Between(0, 1)]

@@ -10,7 +10,6 @@ __all__ = ['read_source', 'label_of', 'scores_of', 'Asker', 'answering', 'Predic
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from threading import RLock
 
@@ -48,7 +47,8 @@ def label_of(
 ) -> np.ndarray:     # (rows, columns), uint8, or uint16 for more than 256 classes
     "The most likely class of each pixel"
     large = resize(logits, size)[:, :, *inner]
-    best = large[0, 0] > 0 if large.shape[1] == 1 else large.contiguous(memory_format=torch.channels_last).argmax(1)[0]
+    if large.stride(1) != 1: large = large.contiguous(memory_format=torch.channels_last)  # A row of classes in one piece: five times faster
+    best = large[0, 0] > 0 if large.shape[1] == 1 else large.argmax(1)[0]
     if large.shape[1] > 256: return best.to(torch.int32).cpu().numpy().astype(np.uint16)
     return best.to(torch.uint8).cpu().numpy()
 
@@ -131,10 +131,7 @@ class Prediction(dict):
         "The image, and the classes over it"
         return draw_answer(self.image, self["label_map"], self.labels, opacity=opacity)
 
-    def _repr_png_(self):
-        out = BytesIO()
-        self.draw().savefig(out, format="png")
-        return out.getvalue()
+    def _repr_png_(self): return self.draw()._repr_png_()
 
     def __repr__(self):
         h, w = self["label_map"].shape
@@ -191,13 +188,13 @@ def overlap_tile(
     source,             # Path or array
     input_channel: int,  # Bands that the model wants
     labels,             # Names by class id
-    tile_size: Sequence[int],  # Area that each tile keeps (width, height), in pixels
-    pad_size: Sequence[int],   # Surround seen on each side (width, height), in pixels
+    tile_size: tuple[int, int],  # Area that each tile keeps (width, height), in pixels
+    pad_size: tuple[int, int],   # Surround seen on each side (width, height), in pixels
     batch_size: int,    # Most tiles that are asked together
 ) -> Prediction:        # At the size of the image
     "Predict a large image by overlapping tiles"
     image = read_source(source, input_channel)
-    tiles = tile_grid(image.shape[1::-1], tile_size, pad_size)
+    tiles = tile_grid((image.shape[1], image.shape[0]), tile_size, pad_size)
     parts = predict_tiles(asker, image, tiles, batch_size)
     tile, first = next(parts)
     label_map = stitch([(tile, first)], np.empty(image.shape[:2], first.dtype))

@@ -65,8 +65,11 @@ def read_window(
 ) -> np.ndarray:        # (box.h, box.w, bands); a view where that is possible
     "The window `box` of an image, mirrored at the edges"
     h, w = image.shape[:2]
-    if 0 <= box.x and 0 <= box.y and box.x + box.w <= w and box.y + box.h <= h:
-        return image[box.y : box.y + box.h, box.x : box.x + box.w]
+    top, left, low, right = max(-box.y, 0), max(-box.x, 0), max(box.y + box.h - h, 0), max(box.x + box.w - w, 0)
+    inside = image[box.y + top : box.y + box.h - low, box.x + left : box.x + box.w - right]
+    if not (top or left or low or right): return inside
+    if max(top, low) <= inside.shape[0] and max(left, right) <= inside.shape[1]:
+        return np.pad(inside, ((top, low), (left, right), (0, 0)), "symmetric")
     return image[np.ix_(mirrored(box.y, box.h, h), mirrored(box.x, box.w, w))]
 
 # %% ../../nbs/52_infer.tiles.ipynb #stitch

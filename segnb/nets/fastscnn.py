@@ -20,7 +20,7 @@ def learning_to_downsample(
 ) -> nn.Sequential:      # To 64 channels at an eighth of the size
     "From the image to a small, sharp map"
     first = conv_bn(input_channel, 32, 3, stride=2, padding=0)
-    return nn.Sequential(OrderedDict(conv=first.conv, bn=first.bn, act=first.act, dsconv1=separable(32, 48, 2), dsconv2=separable(48, 64, 2)))
+    return nn.Sequential(OrderedDict(**dict(first.named_children()), dsconv1=separable(32, 48, 2), dsconv2=separable(48, 64, 2)))
 
 # %% ../../nbs/27_nets.fastscnn.ipynb #global
 class PyramidPooling(nn.Module):
@@ -76,7 +76,7 @@ def helper_head(
 ) -> nn.Sequential:   # From `c_in` channels
     "A head that only helps to train"
     first = conv_bn(c_in, 32, 3)
-    return nn.Sequential(OrderedDict(conv=first.conv, bn=first.bn, act=first.act, drop=nn.Dropout2d(0.1),
+    return nn.Sequential(OrderedDict(**dict(first.named_children()), drop=nn.Dropout2d(0.1),
                                      logit=nn.Sequential(OrderedDict(conv=conv(32, num_logits, bias=True)))))
 
 # %% ../../nbs/27_nets.fastscnn.ipynb #FastSCNN

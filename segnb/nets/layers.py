@@ -26,6 +26,9 @@ def resize(
 # %% ../../nbs/20_nets.layers.ipynb #BatchNorm
 class BatchNorm(nn.BatchNorm2d):
     "Batch normalisation that tracks the biased variance and bears a single value"
+    running_mean: Tensor  # (C,)
+    running_var: Tensor   # (C,)
+    momentum: float       # Share of a new batch in the running statistics
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, h, w), both
         n = x.numel() // x.shape[1]

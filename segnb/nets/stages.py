@@ -8,9 +8,12 @@ __all__ = ['count_macs', 'Stage', 'stage_table', 'draw_stages', 'stage_lines']
 # %% ../../nbs/21_nets.stages.ipynb #imports
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import log2
 
 import torch
 from torch import nn
+
+from ..figures import figure
 
 # %% ../../nbs/21_nets.stages.ipynb #macs
 def _macs(m, y):
@@ -47,7 +50,9 @@ def stage_table(
     x: torch.Tensor,   # (N, bands, H, W)
 ) -> list[Stage]:      # In the order in which they are first used
     "What each direct part of `net` makes of `x`"
-    shapes, macs, was_training = {}, {}, net.training
+    shapes: dict[str, tuple] = {}
+    macs: dict[str, int] = {}
+    was_training = net.training
     with ExitStack() as hooks, torch.no_grad():
         for name, part in net.named_children():
             hooks.callback(part.register_forward_hook(lambda m, i, y, n=name: shapes.__setitem__(n, _shape(y))).remove)
@@ -64,10 +69,7 @@ def draw_stages(
     title: str = "",    # Above the picture
 ):                      # A matplotlib figure
     "Draw the stages of a network side by side"
-    from math import log2
-
-    from matplotlib.figure import Figure
-    fig = Figure(figsize=(min(8, 1 + 0.75 * len(rows)), 2.6), dpi=80)
+    fig = figure(min(8, 1 + 0.75 * len(rows)), 2.6)
     ax, left = fig.add_subplot(), 0.0
     for row in rows:
         (c, h, w), tall = row.shape, log2(max(row.shape[1:])) + 1

@@ -70,7 +70,7 @@ class Decoder(nn.ModuleDict):
 
     def forward(self, maps: list[Tensor]) -> Tensor:  # Five maps, sharpest first, to (N, 64, H, W)
         *skips, x = maps
-        for step, skip in zip(self.values(), reversed(skips), strict=True): x = step["up"](x, skip)
+        for step, skip in zip(self.values(), reversed(skips), strict=True): x = step.get_submodule("up")(x, skip)
         return x
 
 # %% ../../nbs/25_nets.unet.ipynb #UNet
@@ -89,7 +89,8 @@ class UNet(SegNet):
         init_weights(self)
 
     def small_logits(self, x: Tensor) -> tuple[Tensor, ...]:  # (N, bands, H, W) to one map (N, K, H, W)
-        if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
-            raise ValueError(f"a UNet with transposed convolutions needs sides that are multiples of {self.multiple}, got {x.shape[3]} x {x.shape[2]}; "
-                             f"pad to {-(-x.shape[3] // 16) * 16} x {-(-x.shape[2] // 16) * 16}, or use upsample_mode='bilinear'")
+        h, w = x.shape[2:]
+        if h % self.multiple or w % self.multiple:
+            raise ValueError(f"a UNet with transposed convolutions needs sides that are multiples of {self.multiple}, got {w} x {h}; "
+                             f"pad to {-(-w // 16) * 16} x {-(-h // 16) * 16}, or use upsample_mode='bilinear'")
         return (self.logit(self.decode(self.encode(x))),)

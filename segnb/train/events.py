@@ -127,7 +127,7 @@ def run(
 
 # %% ../../nbs/40_train.events.ipynb #interruptible
 @contextmanager
-def interruptible() -> Iterator[Observer]:  # An observer that answers `Stop` once the user has interrupted
+def interruptible() -> Iterator[Callable[..., Stop | None]]:  # An observer that answers `Stop` once the user has interrupted
     "Turn the first interrupt into a clean stop"
     pressed = threading.Event()
 
@@ -137,7 +137,7 @@ def interruptible() -> Iterator[Observer]:  # An observer that answers `Stop` on
 
     main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, press) if main else None
-    try: yield lambda event: Stop("interrupted") if pressed.is_set() else None
+    try: yield lambda event=None: Stop("interrupted") if pressed.is_set() else None
     finally:
         if main: signal.signal(signal.SIGINT, before)
 
@@ -171,7 +171,7 @@ class Run:
 
     def stop(self):
         "End after the step at hand, keeping what was learned; no effect once it has ended"
-        self._move(("running", "paused"), "stopping", lambda: (self._enough.set(), self._go.set()))
+        self._move(("running", "paused"), "stopping", self._release)
 
     def wait(self, timeout: float | None = None) -> str:  # The state, after at most `timeout` seconds
         "Block until the end; an interrupt stops the run"
@@ -179,7 +179,7 @@ class Run:
             left = float("inf") if timeout is None else timeout
             while left > 0 and not self._over.wait(min(left, 0.1)):
                 left -= 0.1
-                if pressed(None): self.stop()
+                if pressed(): self.stop()
         return self.state
 
     @property
@@ -191,6 +191,10 @@ class Run:
         return "".join(traceback.format_exception(self.error)) if self.error else ""
 
     def __repr__(self): return f"Run({self.state}{f': {self.error}' if self.error else ''})"
+
+    def _release(self):
+        self._enough.set()
+        self._go.set()
 
     def _move(self, before, after, act):
         with self._lock:

@@ -17,7 +17,7 @@ from .events import EpochEnd, EvalEnd, EvalStep, Event, Saved, StepEnd
 def training_events(
     take_step: Callable,  # Of a batch; returns its loss and the learning rate it used, two floats
     batches: Callable[[int], Iterable],  # Of the epoch, from 1; its batches
-    evaluate: Callable[[int], Generator] | None,  # Of the epoch; yields `EvalStep`, returns metrics; None never evaluates
+    evaluate: Callable[[int], Generator[EvalStep, None, dict]] | None,  # Of the epoch; yields `EvalStep`, returns metrics; None never evaluates
     epochs: int,          # The last epoch
     every: int = 1,       # Evaluate after each so many epochs, and after the last
     first: int = 1,       # The first epoch
@@ -51,7 +51,8 @@ def keep_models(
     every: int = 1,       # Save after each so many epochs, and after the last
 ) -> Generator[Event, None, None]:
     "Pass events on, and save the best model, those of the epochs, and the last when stopped"
-    best, metrics, epoch = -math.inf, {}, 0
+    best, epoch = -math.inf, 0
+    metrics: dict = {}
 
     def saved(name):
         save(save_dir / name, metrics)

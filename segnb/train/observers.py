@@ -12,11 +12,13 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import TextIO
 
 from fastcore.imports import IN_NOTEBOOK
 
+from ..figures import figure
 from ..spec import from_spec, to_spec
-from .events import EpochEnd, EvalEnd, EvalStep, Saved, StepEnd, Stop, TrainBegin, TrainEnd, Warned
+from .events import EpochEnd, EvalEnd, Saved, StepEnd, Stop, TrainBegin, TrainEnd, Warned
 
 # %% ../../nbs/43_train.observers.ipynb #History
 class History:
@@ -38,8 +40,7 @@ class History:
 
     def plot(self):  # A matplotlib figure
         "Loss and mIoU over the steps"
-        from matplotlib.figure import Figure
-        fig = Figure(figsize=(6, 2.4), dpi=80)
+        fig = figure(6, 2.4)
         left = fig.add_subplot()
         left.plot(range(1, len(self.losses) + 1), self.losses, lw=1, color="#0072b2")
         left.set(xlabel="step", ylabel="loss", ylim=(0, None))
@@ -71,7 +72,8 @@ class EventLog:
     def __init__(self,
         path: str | Path,  # A file of JSON lines; added to
     ):
-        self.path, self.number, self._file = Path(path), 0, None
+        self.path, self.number = Path(path), 0
+        self._file: TextIO | None = None
 
     def __call__(self, event):
         if self._file is None: self._file = open(self.path, "a", encoding="utf-8")

@@ -4,7 +4,8 @@
 const CSS = `
 .segnb-chart { --ink: var(--jp-content-font-color1, currentColor); --soft: var(--jp-content-font-color2, currentColor);
   --first: color-mix(in srgb, #d9480f 78%, var(--ink)); --second: color-mix(in srgb, #1c6dd0 72%, var(--ink));
-  font: var(--jp-ui-font-size1, 13px)/1.45 var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink); padding: 4px 2px; min-width: 0; }
+  font: var(--jp-ui-font-size1, 13px)/1.45 var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink); padding: 4px 2px;
+  min-width: 0; }
 .segnb-chart .legend { display: flex; flex-wrap: wrap; gap: 2px 20px; align-items: center; padding: 0 4px; min-height: 1.6em; }
 .segnb-chart .legend span { display: inline-flex; align-items: center; gap: 7px; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .segnb-chart .legend b { font-weight: 600; min-width: 3.6em; }
@@ -23,7 +24,7 @@ const CSS = `
 .segnb-chart .line.s1 { stroke-dasharray: 6 3; }
 .segnb-chart .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }`;
 
-const HTML = `<style>${CSS}</style><style class="receipt"></style>
+const HTML = `<style>${CSS}</style>
 <div class="segnb-chart">
   <div class="legend"></div>
   <div class="plot" tabindex="0" role="img"></div>
@@ -41,7 +42,8 @@ function keepKeys(el) {
 }
 
 const escape = text => String(text).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
-const short = v => Number.isNaN(v) || v === undefined ? "–" : Math.abs(v) >= 1000 || (v && Math.abs(v) < 0.001) ? v.toExponential(2) : v.toPrecision(3);
+const plain = v => Math.abs(v) < 1000 && (v === 0 || Math.abs(v) >= 0.001);
+const short = v => Number.isFinite(v) ? (plain(v) ? v.toPrecision(3) : v.toExponential(2)) : "–";
 
 function floats(view) {                                         // a copy, since a view's offset need not be a multiple of 4
   return view?.byteLength ? new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)) : new Float32Array(0);
@@ -102,7 +104,8 @@ function span(points) {
 function picture(rows, names, W, at, xName) {
   const width = names.length + 1, H = W < 480 ? 190 : 240, box = { l: 50, r: W - 50, t: 10, b: H - 36 };
   const lines = names.map((_, i) => series(rows, width, i + 1)), last = rows.length ? rows[rows.length - width] : 1;
-  const most = Math.max(last, 2), left = scale(...span(lines[0])), low = left[0][0], top = left[left.length - 1][0], right = labels(0, 1 / (left.length - 1), left.length - 1);
+  const most = Math.max(last, 2), left = scale(...span(lines[0])), steps = left.length - 1, right = labels(0, 1 / steps, steps);
+  const low = left[0][0], top = left[steps][0];
   const x = v => box.l + (box.r - box.l) * v / most, up = part => box.b - (box.b - box.t) * part;
   const y = [v => up((v - low) / (top - low)), up];
   const path = (points, i) => points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y[i](b).toFixed(1)}`).join("");
@@ -141,7 +144,7 @@ function picture(rows, names, W, at, xName) {
 function render({ model, el }) {
   el.innerHTML = HTML;
   const find = name => el.querySelector(name), root = find(".segnb-chart"), plot = find(".plot"), live = find("[aria-live]");
-  let rows = floats(model.get("data")), at = -1, frame = 0, drawn = null, evaluations = -1;
+  let rows = floats(model.get("data")), at = -1, frame = 0, drawn = null, evaluations = -1, area = null;
   const width = () => model.get("names").length + 1, count = () => rows.length / width();
 
   function latest(column, before) {                             // the last number of a column at or before a row
@@ -152,15 +155,29 @@ function render({ model, el }) {
   function legend() {
     const names = model.get("names"), here = at < 0 ? count() - 1 : at, every = model.get("steps");
     const value = i => at < 0 ? latest(i + 1, here) : rows[here * width() + i + 1];
-    const mark = i => `<svg style="width:26px" height="10" aria-hidden="true"><path class="line s${i}" d="M1,5H25"/>${i ? `<circle class="f1" cx="13" cy="5" r="3.5"/>` : ""}</svg>`;
+    const dot = `<circle class="f1" cx="13" cy="5" r="3.5"/>`;
+    const mark = i => `<svg style="width:26px" height="10" aria-hidden="true"><path class="line s${i}" d="M1,5H25"/>${i ? dot : ""}</svg>`;
     const step = here < 0 ? 0 : rows[here * width()], epoch = every && step ? `epoch ${Math.ceil(step / every)} · ` : "";
     find(".legend").innerHTML = names.map((n, i) => `<span>${mark(i)}${escape(n)} <b>${short(value(i))}</b></span>`).join("")
       + `<span class="where">${here < 0 ? "" : `${epoch}${escape(model.get("x_name"))} ${step}`}</span>`;
-    return here < 0 ? "no values yet" : `${epoch}${model.get("x_name")} ${step}: ${names.map((n, i) => `${n} ${short(value(i))}`).join(", ")}`;
+    const words = names.map((n, i) => `${n} ${short(value(i))}`).join(", ");
+    return here < 0 ? "no values yet" : `${epoch}${model.get("x_name")} ${step}: ${words}`;
+  }
+
+  // While the chart is alive, the still picture below it in the same cell, meant for readers without a kernel, is not shown.
+  function hideReceipt() {
+    const name = model.get("receipt");
+    if (area || !name || !el.isConnected) return;
+    area = el.closest(".jp-OutputArea") ?? document.body;
+    area.setAttribute(`data-live-${name}`, "");
+    const style = document.createElement("style");
+    style.textContent = `[data-live-${name}] .${name} { display: none !important; }`;
+    root.append(style);
   }
 
   function draw() {
     frame = 0;
+    hideReceipt();
     const W = Math.round(plot.clientWidth), begin = performance.now();
     el.hidden = root.hidden = !count() && model.get("quiet");
     root.style.display = root.hidden ? "none" : "";
@@ -211,17 +228,19 @@ function render({ model, el }) {
     later();
   };
 
-  const release = keepKeys(el), sizes = new ResizeObserver(later), whole = () => { later(); };
+  const release = keepKeys(el), sizes = new ResizeObserver(later), traits = ["names", "label", "steps", "x_name", "quiet"];
   sizes.observe(plot);
-  for (const name of ["names", "label", "steps", "x_name", "quiet"]) model.on(`change:${name}`, whole);
+  for (const name of traits) model.on(`change:${name}`, later);
   model.on("msg:custom", add);
-  // While the chart is alive, the still picture that stands below it for readers without a kernel is not shown.
-  find("style.receipt").textContent = model.get("receipt") ? `.${model.get("receipt")} { display: none !important; }` : "";
   model.send({ t: "hello" });
   const again = setTimeout(() => model.send({ t: "hello" }), 1500);
-  draw();
-  return () => { clearTimeout(again); cancelAnimationFrame(frame); sizes.disconnect(); release(); model.off("msg:custom", add);
-                 for (const name of ["names", "label", "steps", "x_name", "quiet"]) model.off(`change:${name}`, whole); };
+  draw(); later();
+  return () => {
+    clearTimeout(again); cancelAnimationFrame(frame); sizes.disconnect(); release();
+    area?.removeAttribute(`data-live-${model.get("receipt")}`);
+    model.off("msg:custom", add);
+    for (const name of traits) model.off(`change:${name}`, later);
+  };
 }
 
 export default { render };

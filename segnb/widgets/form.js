@@ -8,17 +8,20 @@ const CSS = `
 .segnb-form .title { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 12px; margin: 0 0 10px; }
 .segnb-form .title b { font-size: 1.2em; font-weight: 600; }
 .segnb-form .title span { color: var(--soft); }
-.segnb-form fieldset { border: 0; margin: 0; padding: 0; min-width: 0; display: grid; gap: 12px 20px; grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
+.segnb-form fieldset { border: 0; margin: 0; padding: 0; min-width: 0; display: grid; gap: 12px 20px;
+  grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
 .segnb-form .field { min-width: 0; display: flex; flex-direction: column; gap: 3px; }
 .segnb-form label { color: var(--ink); }
 .segnb-form .check label { display: flex; gap: 8px; align-items: center; min-height: 22px; width: fit-content; }
 .segnb-form .checks { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: 6px 28px; } .segnb-form .checks:empty { display: none; }
 .segnb-form .check .message { padding-left: 24px; }
-.segnb-form input:not([type=checkbox]), .segnb-form select { font: inherit; width: 100%; height: 30px; box-sizing: border-box; padding: 0 8px; margin: 0;
+.segnb-form input:not([type=checkbox]), .segnb-form select { font: inherit; width: 100%; height: 30px; box-sizing: border-box;
+  padding: 0 8px; margin: 0;
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); border-radius: 4px; }
 .segnb-form input[type=checkbox] { width: 16px; height: 16px; margin: 0; accent-color: var(--brand); }
 .segnb-form input::placeholder { color: var(--soft); opacity: .75; font-style: italic; }
-.segnb-form :is(input, select, button, summary, pre):focus-visible { outline: 2px solid var(--brand); outline-offset: 0; border-color: var(--brand); }
+.segnb-form :is(input, select, button, summary, pre):focus-visible { outline: 2px solid var(--brand); outline-offset: 0;
+  border-color: var(--brand); }
 .segnb-form :disabled { opacity: .55; }
 .segnb-form [aria-invalid=true] { border-color: var(--bad) !important; box-shadow: 0 0 0 1px var(--bad); }
 .segnb-form .message { font-size: .92em; line-height: 1.35; color: var(--soft); overflow-wrap: anywhere; }
@@ -26,11 +29,14 @@ const CSS = `
 .segnb-form .message:empty { display: none; }
 .segnb-form details.more { margin-top: 12px; } .segnb-form details.more fieldset { margin-top: 10px; }
 .segnb-form summary { cursor: pointer; width: fit-content; color: var(--soft); border-radius: 3px; padding: 1px 4px 1px 0; }
-.segnb-form .code { position: relative; margin-top: 14px; }
+.segnb-form .code { position: relative; margin-top: 14px; container-type: inline-size; }
 .segnb-form pre { margin: 0; padding: 10px 84px 10px 12px; white-space: pre-wrap; border-radius: 4px;
-  font: var(--jp-code-font-size, 13px)/1.5 var(--jp-code-font-family, monospace); color: var(--ink); background: var(--jp-cell-editor-background, rgba(128,128,128,.1)); border: 1px solid var(--jp-border-color2, transparent); }
+  font: var(--jp-code-font-size, 13px)/1.5 var(--jp-code-font-family, monospace); color: var(--ink);
+  background: var(--jp-cell-editor-background, rgba(128,128,128,.1)); border: 1px solid var(--jp-border-color2, transparent); }
+@container (max-width: 480px) { .segnb-form pre { padding: 38px 12px 10px !important; } }
 .segnb-form pre div { padding-left: 4ch; text-indent: -4ch; word-break: normal; overflow-wrap: break-word; }
-.segnb-form .copy { position: absolute; top: 6px; right: 6px; font: inherit; font-size: .92em; height: 26px; min-width: 66px; cursor: pointer; border-radius: 4px;
+.segnb-form .copy { position: absolute; top: 6px; right: 6px; font: inherit; font-size: .92em; height: 26px; min-width: 66px;
+  cursor: pointer; border-radius: 4px;
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
 .segnb-form .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }`;
 
@@ -57,7 +63,8 @@ function control(field, id) {
   const props = { id, name: field.name, title: field.help, dataset: { name: field.name } };
   if (field.control === "choice") return make("select", props, ...field.choices.map(c => make("option", { value: c, textContent: c })));
   if (field.control === "check") return make("input", { ...props, type: "checkbox" });
-  const input = make("input", { ...props, type: field.control === "whole" ? "number" : "text", placeholder: field.placeholder, autocomplete: "off", spellcheck: false });
+  const type = field.control === "whole" ? "number" : "text";
+  const input = make("input", { ...props, type, placeholder: field.placeholder, autocomplete: "off", spellcheck: false });
   if (field.control === "whole") input.step = 1;
   if (field.control === "number") input.inputMode = "decimal";
   return input;
@@ -66,9 +73,10 @@ function control(field, id) {
 function fieldBox(field, id) {
   const input = control(field, id), message = make("div", { className: "message", id: `${id}-m` });
   input.setAttribute("aria-describedby", message.id);
-  const label = make("label", { htmlFor: id, title: field.help, textContent: field.control === "check" ? "" : field.label });
-  if (field.control === "check") label.append(input, field.label);
-  return { input, message, box: make("div", { className: `field ${field.control}` }, label, ...(field.control === "check" ? [] : [input]), message) };
+  const check = field.control === "check", label = make("label", { htmlFor: id, title: field.help });
+  label.append(...(check ? [input, field.label] : [field.label]));
+  const box = make("div", { className: `field ${field.control}` }, label, ...(check ? [] : [input]), message);
+  return { field, input, message, box };
 }
 
 async function copy(text, near) {
@@ -82,7 +90,8 @@ async function copy(text, near) {
 
 function render({ model, el }) {
   const fields = model.get("fields"), number = ++forms, boxes = {}, waiting = {};
-  const main = make("fieldset"), rest = make("fieldset"), checks = new Map([main, rest].map(set => [set, make("div", { className: "checks" })])), more = make("details", { className: "more" });
+  const main = make("fieldset"), rest = make("fieldset"), more = make("details", { className: "more" });
+  const checks = new Map([main, rest].map(set => [set, make("div", { className: "checks" })]));  // boxes to tick come last, in a row
   for (const field of fields) {
     boxes[field.name] = fieldBox(field, `segnb-${number}-${field.name}`);
     const set = field.main ? main : rest;
@@ -91,17 +100,18 @@ function render({ model, el }) {
   for (const [set, last] of checks) set.append(last);
   main.setAttribute("aria-label", "Main options"); rest.setAttribute("aria-label", "More options");
   more.append(make("summary", { textContent: `More options (${fields.filter(f => !f.main).length})` }), rest);
-  const code = make("pre", { tabIndex: 0 }), button = make("button", { type: "button", className: "copy", textContent: "Copy" }), said = make("span", { className: "unseen" });
-  code.setAttribute("aria-label", "The same in Python"); button.setAttribute("aria-label", "Copy the Python code"); said.setAttribute("role", "status");
+  const code = make("pre", { tabIndex: 0, ariaLabel: "The same in Python" }), said = make("span", { className: "unseen", role: "status" });
+  const button = make("button", { type: "button", className: "copy", textContent: "Copy", ariaLabel: "Copy the Python code" });
+  const title = [make("b", { textContent: model.get("title") }), make("span", { textContent: model.get("subtitle") })];
   const root = make("div", { className: "segnb-form" },
-    make("div", { className: "title" }, make("b", { textContent: model.get("title") }), make("span", { textContent: model.get("subtitle") })),
+    make("div", { className: "title" }, ...title),
     main, ...(fields.some(f => !f.main) ? [more] : []), make("div", { className: "code" }, code, button, said));
   el.replaceChildren(make("style", { textContent: CSS }), root);
 
   function show(name) {
-    const { input, message } = boxes[name], bad = model.get("errors")[name] ?? "", off = model.get("off")[name] ?? "", raw = model.get("raw")[name];
-    const typing = document.activeElement === input || (input.getRootNode().activeElement === input);
-    if (input.type === "checkbox") input.checked = raw === true && !off;
+    const { input, message, field } = boxes[name], bad = model.get("errors")[name] ?? "", off = model.get("off")[name] ?? "";
+    const typing = input.getRootNode().activeElement === input, raw = off ? field.without : model.get("raw")[name];
+    if (input.type === "checkbox") input.checked = raw === true;
     else if (!(name in waiting) && !(typing && bad)) { if (input.value !== raw) input.value = raw; }
     input.disabled = !!off || model.get("locked");
     input.setAttribute("aria-invalid", !!bad);

@@ -15,15 +15,17 @@ import time
 from array import array
 from base64 import b64encode
 from collections import deque
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
 import anywidget
 import numpy as np
 import traitlets as t
+from fastcore.imports import IN_NOTEBOOK
 
 import segnb
-from ..train.events import EpochEnd, EvalEnd, EvalStep, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
+from ..train.events import EpochEnd, EvalEnd, EvalStep, Event, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
 
 # %% ../../nbs/70_widgets.live.ipynb #Page
 scripts = Path(segnb.__file__).parent / "widgets"  # where the widgets' JavaScript lies
@@ -67,13 +69,13 @@ class Page(anywidget.AnyWidget):
 class LiveChart(Page):
     "A curve that grows: rows of numbers, drawn in the page"
     _esm = scripts / "chart.js"
-    names = t.List(["loss", "mIoU"]).tag(sync=True)                  # Of the columns after x; the second has its axis at the right, 0 to 1
-    label = t.Unicode("Training curve").tag(sync=True)               # For screen readers
-    x_name = t.Unicode("step").tag(sync=True)                        # Of the x axis
-    steps = t.Int(0).tag(sync=True)                                  # In each epoch, to say in which one a step lies
-    quiet = t.Bool(False).tag(sync=True)                             # Take no room until there is a point
-    receipt = t.Unicode("").tag(sync=True)                           # Class of the still picture that this chart stands for
-    data = t.Bytes(b"").tag(sync=True)                               # The whole history, when a page asks for the state
+    names = t.List(t.Unicode(), ["loss", "mIoU"]).tag(sync=True)  # Of the columns after x; the second goes from 0 to 1
+    label = t.Unicode("Training curve").tag(sync=True)            # For screen readers
+    x_name = t.Unicode("step").tag(sync=True)                     # Of the x axis
+    steps = t.Int(0).tag(sync=True)                               # In each epoch, to say in which one a step lies
+    quiet = t.Bool(False).tag(sync=True)                          # Take no room until there is a point
+    receipt = t.Unicode("").tag(sync=True)                        # Class of the still picture that this chart stands for
+    data = t.Bytes(b"").tag(sync=True)                            # The whole history, when a page asks for the state
 
     def __init__(self, **traits):
         self._rows, self._sent, self._opened = array("f"), 0, time.monotonic()
@@ -85,9 +87,11 @@ class LiveChart(Page):
         with self.lock: return np.array(self._rows, np.float32).reshape(-1, 1 + len(self.names))
 
     def add(self,
-        x: float,         # Step
-        *values: float):  # One for each name; NaN where there is none
+        x: float,        # Step
+        *values: float,  # One for each name; NaN where there is none
+    ):
         "Remember a point; `flush` shows it"
+        if len(values) != len(self.names): raise ValueError(f"`values` must be one for each of {self.names}, got {len(values)}")
         with self.lock:
             self._rows.extend((x, *values))
             if len(self) > 20_000: self._halve()
@@ -126,7 +130,7 @@ class LiveChart(Page):
     def __repr__(self): return f"LiveChart({len(self)} points)"
 
     def _repr_mimebundle_(self, **kwargs):
-        data, meta = super()._repr_mimebundle_(**kwargs)
+        data, meta = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return ({**data, "image/png": b64encode(still_curve(self.rows, self.names)).decode()} if len(self) else data), meta
 
 # %% ../../nbs/70_widgets.live.ipynb #still_curve
@@ -166,37 +170,44 @@ def duration(
     return f"{s // 3600} h {s % 3600 // 60} min"
 
 # %% ../../nbs/70_widgets.live.ipynb #Progress
+def _joined(*parts): return " · ".join(part for part in parts if part)
+
+
 class Progress:
     "How far a training is, and how long it still takes"
 
     def __init__(self):
         self.begin, self.reason, self.message = TrainBegin(0, 0), "", ""
         self.epoch, self.step, self.evaluated = 0, 0, 0
-        self.loss, self.score, self.best, self.best_epoch, self.saved = None, None, None, 0, ""
-        self.warning, self.clock = "", 0.0
-        self._marks, self._ended, self._epoch_end, self._evaluating = deque(maxlen=200), 0, 0.0, 0.0
+        self.loss: float | None = None
+        self.score, self.best, self.best_epoch = float("nan"), None, 0
+        self.warning, self.clock, self._saved = "", 0.0, False
+        self._marks: deque[tuple[float, int]] = deque(maxlen=200)
+        self._ended, self._stepped, self._evaluating = 0, 0.0, 0.0
 
     def see(self,
-        event,         # Any event
-        clock: float): # Seconds since the start, pauses left out
+        event: Event,  # Of the run
+        clock: float,  # Seconds since the start, pauses left out
+    ):
         "Take an event into account"
         self.clock = clock
         if isinstance(event, TrainBegin): self.begin = event
         if isinstance(event, StepEnd): self._step(event)
-        if isinstance(event, EpochEnd): self._ended, self._epoch_end = event.epoch, clock
+        if isinstance(event, EpochEnd): self._ended = event.epoch
         if isinstance(event, EvalStep): self.evaluated = event.step
         if isinstance(event, EvalEnd): self._score(event)
-        if isinstance(event, Saved): self.saved = event.path
+        if isinstance(event, Saved): self._saved = True
         if isinstance(event, Warned): self.warning = event.message
         if isinstance(event, TrainEnd): self.reason, self.message = event.reason, event.message
 
     def _step(self, event):
         self.epoch, self.step, self.loss, self.evaluated = event.epoch, event.step, event.loss, 0
+        self._stepped = self.clock
         self._marks.append((self.clock - self._evaluating, self.done))
 
     def _score(self, event):
         self.score, self.evaluated = float(next(iter(event.metrics.values()))), 0
-        self._evaluating += self.clock - self._epoch_end
+        self._evaluating += self.clock - self._stepped
         if self.best is None or self.score > self.best: self.best, self.best_epoch = self.score, event.epoch
 
     @property
@@ -219,12 +230,13 @@ class Progress:
     @property
     def text(self) -> str:  # One line
         "Where the run stands, in words"
+        begin, left = self.begin, self.left
         best = f"best mIoU {self.best:.3f} (epoch {self.best_epoch})" if self.best is not None else ""
-        if self.reason: return " · ".join(filter(None, [self._ending(), best, self.saved and f"saved in {self.saved}"]))
-        where = f"evaluating {self.evaluated}/{self.begin.eval_steps}" if self.evaluated else f"step {self.step}/{self.begin.steps}"
+        if self.reason: return _joined(self._ending(), best, self._saved and f"saved in {begin.save_dir}")
+        where = f"evaluating {self.evaluated}/{begin.eval_steps}" if self.evaluated else f"step {self.step}/{begin.steps}"
         loss = f"loss {self.loss:.3g}" if self.loss is not None else ""
-        time_left = f"{duration(self.left)} left" if self.left is not None else ""
-        return " · ".join(filter(None, [f"Epoch {max(1, self.epoch)}/{self.begin.epochs}", where, loss, best, time_left]))
+        time_left = f"{duration(left)} left" if left is not None else ""
+        return _joined(f"Epoch {max(1, self.epoch)}/{begin.epochs}", where, loss, best, time_left)
 
     def _ending(self):
         if self.reason == "done": return f"Done: {self.begin.epochs} epochs in {duration(self.clock)}"
@@ -250,8 +262,9 @@ class RunBar(Page):
 
     def __init__(self,
         run: Run | None = None,  # The training to take hold of
-        on_start=None,           # Called by Start, without arguments; must return at once
-        **traits):               # Initial values, such as `buttons=False`
+        on_start: Callable[[], None] | None = None,  # Called by Start; must return at once
+        **traits,                # Initial values, such as `buttons=False`
+    ):
         self.run, self.on_start = run, on_start
         super().__init__(can_start=on_start is not None, **traits)
         self.refresh()
@@ -267,7 +280,7 @@ class RunBar(Page):
 
     def refresh(self, **traits):
         "Show `traits`, and the state of the run as it is now"
-        with self.lock: self.put(**traits, **({"state": self.run.state} if self.run else {}))
+        with self.lock: self.put(**traits | ({"state": self.run.state} if self.run else {}))
 
     def __repr__(self): return f"RunBar({self.state}, {int(100 * self.part)} %)"
 
@@ -276,14 +289,15 @@ class Monitor:
     "An observer that shows a run in a bar and a chart, in at most 8 messages a second"
 
     def __init__(self,
-        bar: RunBar,             # Shows progress, status and error
-        chart: LiveChart,        # Shows loss and mIoU
-        on_end=lambda: None):    # Called once at the end, in the publisher's thread
+        bar: RunBar,       # Shows progress, status and error
+        chart: LiveChart,  # Shows loss and mIoU
+        on_end: Callable[[], None] = lambda: None,  # Called once at the end, in the publisher's thread
+    ):
         self.bar, self.chart, self.on_end = bar, chart, on_end
         self.progress, self.over = Progress(), threading.Event()
         self._ended, self._idle, self._began, self._news = threading.Event(), 0.0, time.monotonic(), True
 
-    def __call__(self, event):
+    def __call__(self, event: Event):
         with self.chart.lock:
             self.progress.see(event, time.monotonic() - self._began - self._idle)
             self._point(event)
@@ -311,7 +325,7 @@ class Monitor:
             elif now - beat > 4:
                 self.bar.send({"t": "alive"})
                 beat = now
-        while self.bar.run and self.bar.run.alive: time.sleep(0.02)   # its traceback and last state come just after the last event
+        while self.bar.run and self.bar.run.alive: time.sleep(0.02)  # its traceback and last state come just after the last event
         self._show(last=True)
         self.on_end()
         self.over.set()
@@ -322,28 +336,33 @@ class Monitor:
         if not (self._news or last or state not in ("", self.bar.state)): return False
         self._news = False
         self.chart.flush()
-        traits = dict(part=p.part, text=p.text, note=p.warning) | ({} if run else dict(state=state or "running"))
+        traits = dict(part=p.part, text=p.text, note=p.warning)
         if p.reason == "failed": traits |= dict(error=p.message, trace=run.traceback if run else "")
-        self.bar.refresh(**traits)
+        with self.bar.lock: self.bar.refresh(state=state or ("stopping" if self.bar.state == "stopping" else "running"), **traits)
         return True
 
 # %% ../../nbs/70_widgets.live.ipynb #Receipt
+_receipts = count(1)
+
+
 class Receipt:
     "An ordinary output that keeps what a live chart showed"
 
     def __init__(self,
-        chart: LiveChart,   # The chart it stands for
-        bar: RunBar,        # The bar whose last words it keeps
-        title: str = ""):   # First words
-        self.chart, self.bar, self.title, self.name = chart, bar, title, f"segnb-{uuid4().hex[:8]}"
-        self._handle = None
+        chart: LiveChart,  # The chart it stands for
+        bar: RunBar,       # The bar whose last words it keeps
+        title: str = "",   # First words
+    ):
+        self.chart, self.bar, self.title, self._handle = chart, bar, title, None
+        self.name = f"segnb-receipt-{next(_receipts)}"
         chart.receipt = self.name
 
     def html(self) -> str:  # A block that needs no script
         "What happened, as HTML"
-        words = html.escape(" · ".join(filter(None, [self.title, self.bar.text or "not started", self.bar.error])))
-        curve = f'<img alt="Training curve" src="data:image/png;base64,{b64encode(still_curve(self.chart.rows, self.chart.names)).decode()}">'
-        return f'<div class="{self.name}"><p>{words}</p>{curve if len(self.chart) else ""}</div>'
+        words = html.escape(_joined(self.title, self.bar.text or "not started", self.bar.error))
+        curve = b64encode(still_curve(self.chart.rows, self.chart.names)).decode() if len(self.chart) else ""
+        image = f'<img alt="Training curve" src="data:image/png;base64,{curve}">' if curve else ""
+        return f'<div class="{self.name}"><p>{words}</p>{image}</div>'
 
     def show(self):
         "Put the receipt under the cell that runs now; later calls of `update` change it there"
@@ -356,29 +375,30 @@ class Receipt:
         if self._handle: self._handle.update(HTML(self.html()))
 
 # %% ../../nbs/70_widgets.live.ipynb #LivePlot
-def _in_notebook():
-    "Whether outputs go to a notebook"
-    from IPython import get_ipython
-    return get_ipython() is not None
-
-
 class LivePlot:
     "An observer that shows the training's curve under the cell while it runs"
 
     def __init__(self,
-        title: str = ""):  # First words of the receipt
-        self.title, self.bar, self.chart, self.monitor = title, None, None, None
+        title: str = "",  # First words of the receipt
+    ):
+        self.title = title
+        self._prepare()
 
-    def __call__(self, event):
+    def __call__(self, event: Event):
         if isinstance(event, TrainBegin): self._begin()
         self.monitor(event)
         if isinstance(event, TrainEnd): self.monitor.wait()
 
+    def _prepare(self):
+        self.bar, self.chart = RunBar(buttons=False), LiveChart(quiet=True)
+        self.receipt = Receipt(self.chart, self.bar, self.title)
+        self.monitor = Monitor(self.bar, self.chart, self.receipt.update)
+
     def _begin(self):
-        self.bar, self.chart = RunBar(buttons=False, state="running"), LiveChart(quiet=True)
-        receipt = Receipt(self.chart, self.bar, self.title)
-        self.monitor = Monitor(self.bar, self.chart, receipt.update)
-        if not _in_notebook(): return
+        if self.monitor.over.is_set(): self._prepare()  # it has shown a run before
+        self.bar.put(state="running")
+        self.chart.clear()
+        if not IN_NOTEBOOK: return
         from IPython.display import display
         display(self.bar, self.chart)
-        receipt.show()
+        self.receipt.show()

@@ -11,7 +11,9 @@ import contextvars
 import html
 import threading
 import traceback
-from inspect import Parameter
+from collections.abc import Iterable
+from inspect import Parameter, getmodule
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -19,6 +21,7 @@ import ipywidgets
 import traitlets as t
 
 from ..options import Option, call_text, fits, options_of
+from ..train.events import Run
 from .live import LiveChart, Monitor, Page, Receipt, RunBar, scripts
 
 # %% ../../nbs/72_widgets.panel.ipynb #control_of
@@ -28,7 +31,7 @@ def control_of(
     "The control that suits an option"
     plain = {int: "whole", float: "number", bool: "check", str: "text"}.get(option.kind)
     kinds = get_args(option.kind) if get_origin(option.kind) in (Union, UnionType) else (option.kind,)
-    text = all(k in (int, float, str, type(None)) or get_origin(k) in (list, Literal) for k in kinds)
+    text = all(k in (int, float, str, Path, type(None)) or get_origin(k) in (list, Literal) for k in kinds)
     return plain or ("choice" if get_origin(option.kind) is Literal else "text" if text else None)
 
 # %% ../../nbs/72_widgets.panel.ipynb #meant
@@ -50,7 +53,8 @@ def shown(
     value,       # A value of an option
 ) -> str | bool: # What its field holds
     "The inverse of `meant`"
-    return value if isinstance(value, bool | str) else "" if value in (None, Parameter.empty) else repr(value)
+    if isinstance(value, bool | str): return value
+    return "" if value is None else str(value) if isinstance(value, Path) else repr(value)
 
 # %% ../../nbs/72_widgets.panel.ipynb #Form
 main_options = "num_classes backbone width num_epochs train_batch_size learning_rate save_dir use_bce_loss use_dice_loss".split()
@@ -63,12 +67,17 @@ class _Name(str):
     __repr__ = str.__str__
 
 
+def _without(option):
+    "The value of an option that cannot work here"
+    return None if fits(None, option.kind) or option.default is Parameter.empty else option.default
+
+
 class Form(Page):
     "A field for each option of a segmenter and of its `train`"
     _esm = scripts / "form.js"
     title = t.Unicode("").tag(sync=True)
     subtitle = t.Unicode("").tag(sync=True)
-    fields = t.List().tag(sync=True)          # Name, label, help, control and choices of each field
+    fields: t.List = t.List().tag(sync=True)  # Name, label, help, control and choices of each field
     raw = t.Dict().tag(sync=True)             # What each field holds, by name
     errors = t.Dict().tag(sync=True)          # The message of each broken rule, by name
     off = t.Dict().tag(sync=True)             # Why an option cannot work here, by name
@@ -77,27 +86,27 @@ class Form(Page):
     changes = t.Int(0).tag(sync=True)         # How often a field was
 
     def __init__(self,
-        kind: type,      # A segmenter: a dataclass of options with a method `train`
-        given: dict,     # Values to begin with, by name
-        datasets=()):    # Names of the data sets that `train` will be given
-        both = [*options_of(kind), *options_of(kind.train)]
-        self.kind, self.datasets = kind, datasets
-        self.options = {o.name: o for o in both if control_of(o)}
-        if unknown := given.keys() - self.options.keys():
-            raise TypeError(f"unknown option `{min(unknown)}`; there are {', '.join(self.options)}")
-        begin = {name: given.get(name, o.default) for name, o in self.options.items()}
-        if begin.get("num_epochs") is Parameter.empty: begin["num_epochs"] = 10
-        super().__init__(title=kind.__name__, subtitle=(kind.__doc__ or "").split("\n")[0], fields=self._fields())
+        kind: Any,    # A segmenter: a dataclass of options with a method `train`
+        given: dict,  # Values to begin with, by name
+        datasets: Iterable[str] = (),  # Names of the data sets that `train` will be given
+    ):
+        self.kind, self.datasets = kind, list(datasets)
+        self.options = {o.name: o for o in [*options_of(kind), *options_of(kind.train)] if control_of(o)}
+        begin = {"num_epochs": 10} | {n: o.default for n, o in self.options.items() if o.default is not Parameter.empty} | given
+        subtitle = (kind.__doc__ or "").split("\n")[0].removeprefix(f"{kind.__name__}: ")
+        super().__init__(title=kind.__name__, subtitle=subtitle[:1].upper() + subtitle[1:], fields=self._fields())
         self.set(**begin)
 
     def set(self, **values):
         "Put values into their fields"
+        if unknown := values.keys() - self.options.keys():
+            raise TypeError(f"unknown option `{min(unknown)}`; there are {', '.join(self.options)}")
         self._fill({name: shown(value) for name, value in values.items()})
 
     @property
-    def values(self) -> dict:  # By name, in the order of the fields; options that cannot work here are at their default
+    def values(self) -> dict:  # By name; options that cannot work here are None where they may be, else at their default
         "What the fields mean"
-        return {name: o.default if name in self.off else meant(o, self.raw[name]) for name, o in self.options.items()}
+        return {name: _without(o) if name in self.off else meant(o, self.raw[name]) for name, o in self.options.items()}
 
     def _hear(self, _, content, buffers):
         if content.get("t") == "set" and content["name"] in self.options and not self.locked:
@@ -112,8 +121,10 @@ class Form(Page):
             self.code, self.changes = self._code(), self.changes + 1
 
     def _off(self):
-        classes = meant(self.options["num_classes"], self.raw["num_classes"]) if "num_classes" in self.options else 2
-        return {n: "for two classes only" for n in two_classes_only if n in self.options and isinstance(classes, int) and classes > 2}
+        off = dict(getattr(getmodule(self.kind.train), "_not_yet", {}))  # what the segmenter says it cannot do yet
+        if "eval_dataset" not in self.datasets: off |= {"early_stop": "pass an eval_dataset to use it"}
+        if self.raw.get("num_classes") != "2": off |= dict.fromkeys(two_classes_only, "for two classes only")
+        return {name: why.split(";")[0] for name, why in off.items() if name in self.options}
 
     def _wrong(self, option, value):
         try: option.check(value)
@@ -132,35 +143,39 @@ class Form(Page):
         choices = [str(c) for c in get_args(o.kind)] if get_origin(o.kind) is Literal else []
         label = " ".join(words.get(w, w) for w in o.name.split("_"))
         return dict(name=o.name, label=label[0].upper() + label[1:], help=f"{o.name}: {o.help}\nMust be {o.rule}",
-                    control=control_of(o), choices=choices, main=o.name in main_options, placeholder="None" if fits(None, o.kind) else "")
+                    control=control_of(o), choices=choices, main=o.name in main_options,
+                    placeholder="None" if fits(None, o.kind) else "", without=shown(_without(o)))
 
 # %% ../../nbs/72_widgets.panel.ipynb #Panel
 class Panel(ipywidgets.VBox):
     "Controls, live curve and the Python code to train one kind of segmenter"
 
     def __init__(self,
-        kind: type,          # A segmenter class, such as `FastSCNN`
-        train_dataset=None,  # Images to learn from
-        eval_dataset=None,   # Images to measure with after each epoch; None measures nothing
-        **options):          # Values to begin with, for any option of the segmenter or of its `train`
-        self.kind, self.run, self.model = kind, None, None
+        kind: Any,                 # A segmenter class, such as `FastSCNN`
+        train_dataset: Any = None, # Images to learn from
+        eval_dataset: Any = None,  # Images to measure with after each epoch; None measures nothing
+        **options,                 # Values to begin with, for any option of the segmenter or of its `train`
+    ):
+        self.kind, self.model = kind, None
+        self.run: Run | None = None
+        self.monitor: Monitor | None = None
         self.datasets = {k: v for k, v in dict(train_dataset=train_dataset, eval_dataset=eval_dataset).items() if v is not None}
         labels = getattr(train_dataset, "labels", None)
         self.form = Form(kind, {**({"num_classes": max(2, len(labels))} if labels else {}), **options}, self.datasets)
         self.chart, self.bar = LiveChart(quiet=True), RunBar(on_start=self.start)
+        self.form.lock = self.chart.lock = self.bar.lock   # one lock, since each of them changes another
         self.receipt = Receipt(self.chart, self.bar, kind.__name__)
-        self.form.observe(lambda _: self._judge(), ["errors"])
+        self.form.observe(lambda _: self._judge(), "errors")
+        self.bar.observe(lambda _: self.form.put(locked=self.bar.busy), "state")
         self._judge()
         super().__init__([self.form, self.bar, self.chart])
 
     @property
-    def values(self) -> dict: return self.form.values
-
+    def values(self) -> dict: return self.form.values  # What will be trained with, by name
     @property
-    def code(self) -> str: return self.form.code
-
+    def code(self) -> str: return self.form.code       # The same in Python
     @property
-    def error(self) -> str: return self.bar.error
+    def error(self) -> str: return self.bar.error      # What went wrong, in one line; empty if nothing did
 
     def set(self, **values):
         "Put values into their fields, as if they had been typed"
@@ -172,30 +187,27 @@ class Panel(ipywidgets.VBox):
             if self.bar.busy or self.bar.blocked: return
             self.bar.run = None
             self.bar.put(state="starting", text="Starting…", part=0.0, note="", error="", trace="")
-        self.form.put(locked=True)
         self.chart.clear()
         threading.Thread(target=contextvars.copy_context().run, args=(self._begin,), daemon=True, name="segnb-start").start()
 
     def _begin(self):
         values, mine = self.values, {o.name for o in options_of(self.kind)}
         try:
-            self.model = self.kind(**{k: v for k, v in values.items() if k in mine})
-            monitor = Monitor(self.bar, self.chart, self._end)
-            run = self.model.start(**{k: v for k, v in values.items() if k not in mine}, **self.datasets, observers=[monitor])
+            self.model = model = self.kind(**{k: v for k, v in values.items() if k in mine})
+            self.monitor = Monitor(self.bar, self.chart, self.receipt.update)
+            training = {k: v for k, v in values.items() if k not in mine}
+            run = model.start(**training, **self.datasets, observers=[self.monitor])
         except Exception as e:
             self.bar.put(state="failed", text="Not started", error=str(e) or type(e).__name__, trace=traceback.format_exc())
-            return self._end()
+            return self.receipt.update()
         with self.bar.lock:
             early, self.run, self.bar.run = self.bar.state == "stopping", run, run
         if early: run.stop()
         self.bar.refresh()
 
-    def _end(self):
-        self.form.put(locked=False)
-        self.receipt.update()
-
     def _judge(self):
-        missing = "" if "train_dataset" in self.datasets else f"Pass the images to learn from: Panel({self.kind.__name__}, train_dataset)"
+        way_out = f"Pass the images to learn from: Panel({self.kind.__name__}, train_dataset)"
+        missing = "" if "train_dataset" in self.datasets else way_out
         wrong = next(iter(self.form.errors.values()), "")
         self.bar.put(blocked=missing or wrong, note=missing or (f"Before you start: {wrong}" if wrong else ""))
 
@@ -209,7 +221,7 @@ class Panel(ipywidgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         data = super()._repr_mimebundle_(**kwargs) or {}
-        return {**data, "text/html": f"<pre>{html.escape(self.code)}</pre>{self.receipt.html()}"}
+        return {**data, "text/html": f"<pre>{html.escape(self.code)}</pre>"}
 
     def _ipython_display_(self):
         from IPython.display import display

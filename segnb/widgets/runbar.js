@@ -12,18 +12,19 @@ const CSS = `
 .segnb-bar .buttons { display: flex; gap: 8px; }
 .segnb-bar button { font: inherit; min-width: 76px; height: 32px; padding: 0 14px; border-radius: 4px; cursor: pointer;
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
-.segnb-bar button.start { background: var(--brand); border-color: var(--brand); color: var(--jp-ui-inverse-font-color1, #fff); font-weight: 600; }
+.segnb-bar button.start { background: var(--brand); border-color: var(--brand); color: var(--jp-ui-inverse-font-color1, #fff);
+  font-weight: 600; }
 .segnb-bar button:hover:enabled { filter: brightness(.96); border-color: var(--brand); }
 .segnb-bar button:focus-visible, .segnb-bar summary:focus-visible { outline: 2px solid var(--brand); outline-offset: 2px; }
 .segnb-bar button:disabled { cursor: default; color: var(--soft); opacity: .5; font-weight: 400;
   background: var(--jp-layout-color2, transparent); border-color: var(--line); }
 .segnb-bar .meter { flex: 1 1 180px; display: flex; align-items: center; gap: 10px; }
 .segnb-bar progress { flex: 1; min-width: 80px; height: 8px; appearance: none; border: 0; border-radius: 4px; overflow: hidden;
-  background: color-mix(in srgb, var(--ink) 15%, transparent); }
-.segnb-bar progress::-webkit-progress-bar { background: color-mix(in srgb, var(--ink) 15%, transparent); }
+  background: color-mix(in srgb, var(--ink) 14%, transparent); }
+.segnb-bar progress::-webkit-progress-bar { background: none; }
 .segnb-bar progress::-webkit-progress-value { background: var(--brand); transition: width .2s; }
 .segnb-bar progress::-moz-progress-bar { background: var(--brand); }
-.segnb-bar[data-state=paused] progress::-webkit-progress-value, .segnb-bar[data-state=stopped] progress::-webkit-progress-value { background: var(--soft); }
+.segnb-bar:is([data-state=paused], [data-state=stopped]) progress::-webkit-progress-value { background: var(--soft); }
 .segnb-bar[data-state=failed] progress::-webkit-progress-value { background: var(--jp-error-color1, #d32f2f); }
 .segnb-bar .percent { min-width: 3em; text-align: right; color: var(--soft); font-variant-numeric: tabular-nums; }
 .segnb-bar .text { margin-top: 6px; min-height: 1.45em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -33,7 +34,8 @@ const CSS = `
   background: color-mix(in srgb, var(--jp-error-color1, #d32f2f) 9%, transparent); overflow-wrap: anywhere; }
 .segnb-bar .error p { margin: 0; }
 .segnb-bar .error summary { cursor: pointer; color: var(--soft); margin-top: 4px; }
-.segnb-bar .error pre { margin: 6px 0 0; max-height: 240px; overflow: auto; font: 12px/1.4 var(--jp-code-font-family, monospace); color: var(--ink); background: none; }
+.segnb-bar .error pre { margin: 6px 0 0; max-height: 240px; overflow: auto; font: 12px/1.4 var(--jp-code-font-family, monospace);
+  color: var(--ink); background: none; }
 .segnb-bar .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .segnb-bar [hidden] { display: none !important; }`;
 
@@ -89,7 +91,8 @@ function render({ model, el }) {
   function words(state) {
     const silent = (Date.now() - heard) / 1000, waited = asked ? Date.now() - asked.at : 0;
     if (BUSY.includes(state) && silent > SILENCE)
-      return `No sign of life from the kernel for ${Math.round(silent)} s. If it was restarted, run this cell again; what was saved is still on disk.`;
+      return `No sign of life from the kernel for ${Math.round(silent)} s. If it was restarted, run this cell again; `
+        + "what was saved is still on disk.";
     if (asked) return asked.text + (waited > 1000 ? " (waiting for the running cell)" : "");
     return model.get("text");
   }
@@ -124,7 +127,9 @@ function render({ model, el }) {
   }
 
   find(".start").onclick = () => ask("start", "starting", "Starting…");
-  find(".hold").onclick = () => model.get("state") === "paused" ? ask("resume", "running", "Going on…") : ask("pause", "paused", "Pausing…");
+  find(".hold").onclick = () => {
+    if (model.get("state") === "paused") ask("resume", "running", "Going on…"); else ask("pause", "paused", "Pausing…");
+  };
   find(".stop").onclick = () => ask("stop", "stopping", "Stopping…");
   const change = () => news(), release = keepKeys(el), clock = setInterval(draw, 1000);
   model.on("change", change);

@@ -4,21 +4,26 @@
 const CSS = `
 .segnb-viewer { --ink: var(--jp-content-font-color1, currentColor); --soft: var(--jp-content-font-color2, currentColor);
   --line: var(--jp-border-color1, #bdbdbd); --brand: var(--jp-brand-color1, #1976d2);
-  font: var(--jp-ui-font-size1, 13px)/1.45 var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink); padding: 6px 2px; min-width: 0; }
+  font: var(--jp-ui-font-size1, 13px)/1.45 var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink); padding: 6px 2px;
+  min-width: 0; }
 .segnb-viewer .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 14px; margin-bottom: 8px; }
 .segnb-viewer .tools > div { display: flex; gap: 6px; align-items: center; }
 .segnb-viewer button { font: inherit; min-width: 34px; height: 30px; padding: 0 10px; border-radius: 4px; cursor: pointer;
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
 .segnb-viewer button:hover { border-color: var(--brand); }
-.segnb-viewer button[aria-pressed=true] { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); background: color-mix(in srgb, var(--brand) 14%, transparent); }
+.segnb-viewer button[aria-pressed=true] { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand);
+  background: color-mix(in srgb, var(--brand) 14%, transparent); }
 .segnb-viewer :is(button, input, canvas):focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
 .segnb-viewer input[type=range] { width: 130px; height: 20px; margin: 0; accent-color: var(--brand); }
 .segnb-viewer output { min-width: 3.2em; color: var(--soft); font-variant-numeric: tabular-nums; }
-.segnb-viewer canvas { display: block; width: 100%; border-radius: 4px; cursor: crosshair; touch-action: none; background: var(--jp-layout-color2, rgba(128,128,128,.12)); }
+.segnb-viewer canvas { display: block; width: 100%; border-radius: 4px; cursor: crosshair; touch-action: none;
+  background: var(--jp-layout-color2, rgba(128,128,128,.12)); }
 .segnb-viewer canvas.moving { cursor: grabbing; }
-.segnb-viewer .below { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; margin-top: 5px; min-height: 1.5em; color: var(--soft); font-variant-numeric: tabular-nums; }
+.segnb-viewer .below { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; margin-top: 5px; min-height: 1.5em;
+  color: var(--soft); font-variant-numeric: tabular-nums; }
 .segnb-viewer .below b { color: var(--ink); font-weight: 600; }
-.segnb-viewer .legend { display: flex; flex-wrap: wrap; gap: 3px 18px; margin: 6px 0 0; padding: 0; list-style: none; max-height: 9.5em; overflow: auto; }
+.segnb-viewer .legend { display: flex; flex-wrap: wrap; gap: 3px 18px; margin: 6px 0 0; padding: 0; list-style: none; max-height: 9.5em;
+  overflow: auto; }
 .segnb-viewer .legend li { margin: 0; }
 .segnb-viewer .legend label { display: inline-flex; align-items: center; gap: 7px; white-space: nowrap; }
 .segnb-viewer .legend input { margin: 0; accent-color: var(--brand); }
@@ -26,15 +31,17 @@ const CSS = `
 .segnb-viewer .legend small { color: var(--soft); font-size: .92em; }
 .segnb-viewer .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }`;
 
+const HELP = "Drag to move, Ctrl + wheel to zoom. With the focus here: wheel, arrow keys, + and −, 0 to fit, G for tiles, [ and ] for opacity";
 const HTML = `<style>${CSS}</style>
 <div class="segnb-viewer">
   <div class="tools" role="group" aria-label="View">
-    <div><button type="button" class="out" aria-label="Zoom out">−</button><button type="button" class="in" aria-label="Zoom in">+</button>
+    <div><button type="button" class="out" aria-label="Zoom out">−</button>
+      <button type="button" class="in" aria-label="Zoom in">+</button>
       <button type="button" class="fit">Fit</button></div>
     <div><button type="button" class="grid" aria-pressed="false">Tiles</button></div>
     <div><label class="for-opacity">Opacity</label><input type="range" min="0" max="100" step="1" class="opacity"><output></output></div>
   </div>
-  <canvas tabindex="0" role="img" title="Drag to move, Ctrl + wheel to zoom. With the focus here: wheel, arrow keys, + and −, 0 to fit, G for tiles, [ and ] for opacity"></canvas>
+  <canvas tabindex="0" role="img" title="${HELP}"></canvas>
   <div class="below"><span class="under"></span><span class="size"></span></div>
   <ul class="legend" aria-label="Classes"></ul>
   <div class="unseen" aria-live="polite"></div>
@@ -77,7 +84,7 @@ function render({ model, el }) {
 
   function fit() {
     const [W, H] = size();
-    const over = model.get("grid") ? Math.max(0, ...model.get("tiles").map(tile => -tile[4]), ...model.get("tiles").map(tile => -tile[5])) / step() : 0;
+    const over = model.get("grid") ? model.get("tiles").reduce((most, tile) => Math.max(most, -tile[4], -tile[5]), 0) / step() : 0;
     const edge = Math.min(over, w / 10, h / 10);                // with tiles shown, leave room for what they see outside of the image
     view.scale = Math.min((W - 16) / (w + 2 * edge), (H - 16) / (h + 2 * edge));
     [view.x, view.y] = [(W - w * view.scale) / 2, (H - h * view.scale) / 2];
@@ -118,12 +125,15 @@ function render({ model, el }) {
     const k = view.scale / step();
     Object.assign(pen, { strokeStyle: style, lineWidth: thick });
     pen.setLineDash(dash);
-    const [left, top, right, bottom] = [view.x + x * k, view.y + y * k, view.x + (x + width) * k, view.y + (y + height) * k].map(Math.round);
+    const [left, right] = [x, x + width].map(v => Math.round(view.x + v * k)), [top, bottom] = [y, y + height].map(v => Math.round(view.y + v * k));
     pen.strokeRect(left, top, right - left, bottom - top);
   }
 
   function tiles(here) {
-    for (const tile of model.get("tiles")) { box(tile.slice(0, 4), "rgba(0,0,0,.35)", 2); box(tile.slice(0, 4), "rgba(255,255,255,.85)", 1); }
+    for (const tile of model.get("tiles")) {
+      box(tile.slice(0, 4), "rgba(0,0,0,.35)", 2);
+      box(tile.slice(0, 4), "rgba(255,255,255,.85)", 1);
+    }
     if (!here?.tile) return;
     box(here.tile.slice(4), "rgba(0,0,0,.55)", 3); box(here.tile.slice(4), "#fff", 1.5, [6, 4]);
     box(here.tile.slice(0, 4), "rgba(0,0,0,.6)", 4); box(here.tile.slice(0, 4), "#fff", 2);
@@ -152,7 +162,8 @@ function render({ model, el }) {
     if (!picture || !labels || W < 20) return;
     if (stale) recolour();
     if (!view.touched) fit();
-    if (canvas.width !== Math.round(W * dots) || canvas.height !== Math.round(H * dots)) Object.assign(canvas, { width: Math.round(W * dots), height: Math.round(H * dots) });
+    const [width, height] = [W, H].map(v => Math.round(v * dots));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     pen.clearRect(0, 0, W, H);
     pen.imageSmoothingEnabled = view.scale < 2;
@@ -160,7 +171,8 @@ function render({ model, el }) {
     pen.globalAlpha = slider.value / 100;
     pen.drawImage(paint, view.x, view.y, w * view.scale, h * view.scale);
     pen.globalAlpha = 1;
-    const keys = !pointer && canvas.matches(":focus-visible"), point = pointer ?? (keys ? [W / 2, H / 2] : null), here = point && under(point);
+    const keys = !pointer && canvas.matches(":focus-visible");
+    const point = pointer ?? (keys ? [W / 2, H / 2] : null), here = point && under(point);
     if (model.get("grid")) tiles(here);
     if (keys) cross(point);
     words(here);
@@ -223,7 +235,8 @@ function render({ model, el }) {
   function legend() {
     for (const c of classes) {
       const item = document.createElement("li");
-      item.innerHTML = `<label><input type="checkbox" value="${c.id}"><i style="background: rgb(${c.colour})"></i><span></span><small>${c.share}</small></label>`;
+      item.innerHTML = `<label><input type="checkbox" value="${c.id}"><i></i><span></span><small>${c.share}</small></label>`;
+      item.querySelector("i").style.background = `rgb(${c.colour})`;
       item.querySelector("span").textContent = c.name;
       item.querySelector("input").onchange = e => setHidden(c.id, !e.target.checked);
       find(".legend").append(item);
@@ -260,7 +273,8 @@ function render({ model, el }) {
   slider.oninput = () => setOpacity(slider.value, false);
   slider.onchange = () => setOpacity(slider.value, true);
 
-  const release = keepKeys(el), sizes = new ResizeObserver(layout), newOpacity = () => setOpacity(Math.round(100 * model.get("opacity")), false);
+  const release = keepKeys(el), sizes = new ResizeObserver(layout);
+  const newOpacity = () => setOpacity(Math.round(100 * model.get("opacity")), false);
   sizes.observe(root);
   model.on("change:opacity", newOpacity); model.on("change:grid", showGrid); model.on("change:hidden", showHidden);
   legend(); showHidden(); showGrid(); newOpacity(); layout(); load();

@@ -9,6 +9,8 @@ __all__ = ['overview', 'classes_of', 'TileViewer', 'view']
 import io
 import zlib
 from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import traitlets as t
@@ -34,7 +36,7 @@ def overview(
 # %% ../../nbs/71_widgets.viewer.ipynb #classes_of
 def classes_of(
     label_map: np.ndarray,       # (h, w), class ids
-    labels: list[str] | None = None,  # Name of each class
+    labels: Sequence[str] | None = None,  # Name of each class
 ) -> list[dict]:                 # Id, name, colour (RGB) and share in words, of each class that is there
     "What a legend says about a label map"
     ids, counts = np.unique(label_map, return_counts=True)
@@ -54,28 +56,31 @@ class TileViewer(Page):
     image = t.Bytes().tag(sync=True)              # The overview, PNG or JPEG
     labels = t.Bytes().tag(sync=True)             # Its class ids, row by row, deflated
     wide = t.Bool(False).tag(sync=True)           # Whether an id takes two bytes
-    shape = t.List().tag(sync=True)               # Of the overview: height, width
-    full = t.List().tag(sync=True)                # Of the image: height, width
+    shape: t.List = t.List().tag(sync=True)               # Of the overview: height, width
+    full: t.List = t.List().tag(sync=True)                # Of the image: height, width
     step = t.Int(1).tag(sync=True)                # Image pixels in one of the overview's
-    classes = t.List().tag(sync=True)             # Id, name, colour and share of each class
-    tiles = t.List().tag(sync=True)               # Kept and seen box of each tile, in pixels of the image
+    classes: t.List = t.List().tag(sync=True)             # Id, name, colour and share of each class
+    tiles: t.List = t.List().tag(sync=True)               # Kept and seen box of each tile, in pixels of the image
     label = t.Unicode("Segmented image").tag(sync=True)   # For screen readers
     opacity = t.Float(0.5, min=0, max=1).tag(sync=True)   # Of the label map, 0 to 1
     grid = t.Bool(False).tag(sync=True)           # Whether tiles are drawn
-    hidden = t.List().tag(sync=True)              # Ids of classes that are not shown
+    hidden: t.List = t.List().tag(sync=True)              # Ids of classes that are not shown
 
     def __init__(self,
         image: np.ndarray,      # (h, w, bands), BGR first
         label_map: np.ndarray,  # (h, w), class ids
-        labels: list[str] | None = None,  # Name of each class
-        tiles=(),               # Tiles with boxes `keep` and `seen`
-        **traits):              # Initial values, such as `opacity=0.3`
+        labels: Sequence[str] | None = None,  # Name of each class
+        tiles: Sequence = (),   # Tiles with boxes `keep` and `seen`
+        **traits,               # Initial values, such as `opacity=0.3`
+    ):
         if image.shape[:2] != label_map.shape:
-            raise ValueError(f"`label_map` must have the image's size {image.shape[:2]}, got {label_map.shape}; resize it with nearest neighbours")
+            raise ValueError(f"`label_map` must have the image's size {image.shape[:2]}, got {label_map.shape}; "
+                             "resize it with nearest neighbours")
         rgb, small, step = overview(image, label_map)
         small = small.astype(np.uint16 if small.max() > 255 else np.uint8)
-        super().__init__(image=_picture(rgb), labels=zlib.compress(small, 1), wide=small.itemsize == 2, shape=list(small.shape),
-                         full=list(label_map.shape), step=step, classes=classes_of(label_map, labels), tiles=_boxes(tiles), **traits)
+        super().__init__(image=_picture(rgb), labels=zlib.compress(small.tobytes(), 1), wide=small.itemsize == 2,
+                         shape=list(small.shape), full=list(label_map.shape), step=step,
+                         classes=classes_of(label_map, labels), tiles=_boxes(tiles), **traits)
 
     def still(self,
         most: int = 512,  # Longest side, in pixels
@@ -91,7 +96,7 @@ class TileViewer(Page):
     def __repr__(self): return f"TileViewer({self.full[1]} x {self.full[0]} pixels, {len(self.classes)} classes)"
 
     def _repr_mimebundle_(self, **kwargs):
-        data, meta = super()._repr_mimebundle_(**kwargs)
+        data, meta = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return {**data, "image/png": b64encode(self.still()).decode()}, meta
 
 
@@ -108,12 +113,14 @@ def _picture(rgb):
 
 # %% ../../nbs/71_widgets.viewer.ipynb #view
 def view(
-    prediction,   # A `Prediction`, or a dict with 'label_map'
-    image=None,   # (h, w, bands), BGR first, or a path; None takes the image the prediction was made from
-    **traits,     # Initial values, such as `opacity=0.3`
+    prediction: dict,  # A `Prediction`, or a dict with 'label_map'
+    image: np.ndarray | str | Path | None = None,  # (h, w, bands), BGR first, or a path; None takes the prediction's own image
+    **traits,          # Initial values, such as `opacity=0.3`
 ) -> TileViewer:  # Displays itself
     "Look at a prediction over its image"
     source = image if image is not None else getattr(prediction, "source", None)
-    if source is None: raise ValueError("`image` must be given, since this prediction does not know its image; pass the array or the path")
+    if source is None:
+        raise ValueError("`image` must be given, since this prediction does not know its image; pass the array or the path")
     source = source if isinstance(source, np.ndarray) else read_image(source)
-    return TileViewer(source, prediction["label_map"], getattr(prediction, "labels", None), getattr(prediction, "tiles", None) or (), **traits)
+    labels, tiles = getattr(prediction, "labels", None), getattr(prediction, "tiles", ())
+    return TileViewer(source, prediction["label_map"], labels, tiles, **traits)

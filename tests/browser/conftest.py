@@ -18,6 +18,7 @@ import pytest
 
 CHROME = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 NEEDED = any(os.environ.get(v, "") not in ("", "0", "false") for v in ("CI", "SEGNB_NEED_BROWSER"))
+SIZE = dict(width=1100, height=1000)
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
     "--disable-background-networking --disable-component-update --disable-sync"
@@ -98,32 +99,49 @@ def lab(chrome, tmp_path_factory):
         yield root, url
 
 
-@pytest.fixture
-def open_notebook(chrome, lab):
-    "open_notebook(cells…) -> a page with the notebook executed; page.ask(expression) asks its kernel"
-    root, url = lab
-    context = chrome.new_context(viewport=dict(width=1100, height=1000))
-    context.set_default_timeout(30_000)
+FILL = f"""sources=>{{{NOTEBOOK} const cells=nb.content.model.sharedModel; cells.deleteCellRange(0, cells.cells.length);
+        cells.insertCells(0, sources.map(source=>({{cell_type:'code', source, metadata:{{}}, outputs:[], execution_count:null}})));}}"""
+RUN_ALL = "{ jupyterapp.commands.execute('notebook:run-all-cells'); 0 }"  # not awaited: cells may be long
 
-    def go(*cells, **viewport):
-        name = f"{secrets.token_hex(4)}.ipynb"
-        write_notebook(root / name, *cells)
-        page = context.new_page()
-        if viewport:
-            page.set_viewport_size(viewport)
-        page.errors = []
-        page.on("pageerror", lambda e: page.errors.append(str(e)))
-        page.goto(url(name))
-        page.wait_for_function("window.jupyterapp")
-        page.evaluate("async()=>{await jupyterapp.restored}")
-        page.wait_for_function(f"()=>{{{NOTEBOOK} return nb?.sessionContext.isReady && k?.status==='idle'}}")
-        page.evaluate("{jupyterapp.commands.execute('notebook:run-all-cells'); 0}")
-        page.press = lambda name: page.locator(".jp-OutputArea").get_by_role("button", name=name, exact=True).click()
-        page.data = lambda selector: page.evaluate("s => ({...document.querySelector(s)?.dataset})", selector)
-        page.py = lambda code: page.evaluate(ASK_KERNEL, code)
-        page.ask = lambda expression: page.py(f"print({expression})")
-        page.file, page.url_of = root / name, url
+
+def new_page(chrome, lab):
+    "A page with an empty notebook and an idle kernel"
+    (root, url), name = lab, f"{secrets.token_hex(4)}.ipynb"
+    write_notebook(root / name, "")
+    page = chrome.new_context(viewport=SIZE).new_page()
+    page.set_default_timeout(30_000)
+    page.errors = []
+    page.on("pageerror", lambda e: page.errors.append(str(e)))
+    page.goto(url(name))
+    page.wait_for_function("window.jupyterapp")
+    page.evaluate("async()=>{await jupyterapp.restored}")
+    page.wait_for_function(f"()=>{{{NOTEBOOK} return nb?.sessionContext.isReady && k?.status==='idle'}}")
+    page.press = lambda name: page.locator(".jp-OutputArea").get_by_role("button", name=name, exact=True).click()
+    page.data = lambda selector: page.evaluate("s => ({...document.querySelector(s)?.dataset})", selector)
+    page.py = lambda code: page.evaluate(ASK_KERNEL, code)
+    page.ask = lambda expression: page.py(f"print({expression})")
+    page.busy = lambda cell: page.locator(".jp-InputPrompt").nth(cell).inner_text() == "[*]:"
+    return page
+
+
+@pytest.fixture(scope="session")
+def pages(chrome, lab):
+    "The page that tests share, made when it is first asked for"
+    made = {}
+    yield lambda: made.get("page") or made.setdefault("page", new_page(chrome, lab))
+
+
+@pytest.fixture
+def open_notebook(chrome, lab, pages):
+    "open_notebook(cells…) -> a page with the cells executed; page.ask(expression) asks the kernel. `own` gives a page of its own"
+
+    def go(*cells, own=False, **viewport):
+        page = new_page(chrome, lab) if own else pages()
+        page.errors.clear()
+        page.set_viewport_size(viewport or SIZE)
+        page.wait_for_function(f"()=>{{{NOTEBOOK} return k?.status==='idle'}}")
+        page.evaluate(FILL, list(cells))
+        page.evaluate(RUN_ALL)
         return page
 
-    yield go
-    context.close()
+    return go

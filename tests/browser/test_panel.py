@@ -2,6 +2,9 @@
 
 import re
 
+import ipykernel
+import pytest
+
 HEAD = "from stand_in import Lesson, Tiny\nfrom segnb.widgets.panel import Panel\n"
 PANEL = HEAD + "panel = Panel(Tiny, Lesson(steps=20, pause=.02), num_epochs=100)\npanel"
 
@@ -40,13 +43,14 @@ def test_start_pause_resume_stop(open_notebook):
     assert page.errors == []
 
 
+@pytest.mark.skipif(ipykernel.version_info < (7,), reason="before ipykernel 7 a busy cell delays every message")
 def test_stop_answers_while_another_cell_runs(open_notebook):
-    page = open_notebook(PANEL + "\npanel.start(); panel", "import time\nt = time.time()\nwhile time.time() < t + 12: pass")
+    page = open_notebook(PANEL + "\npanel.start(); panel", "import time\nt = time.time()\nwhile time.time() < t + 4: pass")
     state(page, "running")
     points(page, 5)
     page.press("Stop")
     page.wait_for_selector(".segnb-bar[data-state=stopped]", timeout=4000)
-    assert page.locator(".jp-InputPrompt").nth(1).inner_text() == "[*]:"  # the other cell is still busy
+    assert page.busy(1)  # the other cell is still busy
     assert page.errors == []
 
 
@@ -105,10 +109,11 @@ def test_a_failing_run_shows_its_message(open_notebook):
 def test_live_plot_moves_in_its_own_cell_and_leaves_a_receipt(open_notebook):
     page = open_notebook(
         "from stand_in import Lesson, lesson\nfrom segnb.train.events import run\nfrom segnb.widgets.live import LivePlot\n"
-        "run(lesson(12, Lesson(pause=.02)), [LivePlot('Lesson')])"
+        "run(lesson(5, Lesson(pause=.02)), [LivePlot('Lesson')])",
+        own=True,
     )
     page.wait_for_function("Number(document.querySelector('.segnb-chart')?.dataset.points) > 8")
-    assert page.locator(".jp-InputPrompt").first.inner_text() == "[*]:"
+    assert page.busy(0)
     state(page, "done")
     page.wait_for_function("[...document.querySelectorAll('.jp-OutputArea img')].some(i => i.src.startsWith('data:image/png'))")
     assert not page.locator(".jp-OutputArea img").is_visible()  # the live chart stands for it
@@ -116,11 +121,11 @@ def test_live_plot_moves_in_its_own_cell_and_leaves_a_receipt(open_notebook):
     page.evaluate("async () => { await jupyterapp.commands.execute('kernelmenu:shutdown') }")
     page.reload()
     page.locator(".jp-OutputArea img").wait_for()  # without a kernel the receipt is what is seen
-    assert "Done: 12 epochs" in page.locator(".jp-OutputArea").inner_text()
+    assert "Done: 5 epochs" in page.locator(".jp-OutputArea").inner_text()
 
 
 def test_two_panels_and_a_narrow_page(open_notebook):
-    page = open_notebook(PANEL, PANEL.replace("panel", "other").replace("segnb.widgets.other", "segnb.widgets.panel"), width=400, height=900)
+    page = open_notebook(PANEL, PANEL.replace("panel =", "other =").replace(")\npanel", ")\nother"), width=400, height=900)
     page.wait_for_function("document.querySelectorAll('.segnb-bar').length === 2")
     starts = page.locator(".segnb-bar .start")
     starts.nth(1).click()
@@ -128,6 +133,7 @@ def test_two_panels_and_a_narrow_page(open_notebook):
     assert page.ask("panel.run, other.run") == "None Run(running)"
     page.locator(".segnb-bar .stop").nth(1).click()
     page.wait_for_function("[...document.querySelectorAll('.segnb-bar')].map(b => b.dataset.state).join() === 'idle,stopped'")
-    wide = "n => [...n.querySelectorAll('.segnb-form, .segnb-form *')].filter(e => e.getBoundingClientRect().right > n.getBoundingClientRect().right + 1).length"
+    wide = """n => [...n.querySelectorAll('.segnb-form, .segnb-form *')].filter(
+              e => e.getBoundingClientRect().right > n.getBoundingClientRect().right + 1).length"""
     assert page.locator(".jp-OutputArea-output").first.evaluate(wide) == 0
     assert page.errors == []

@@ -1,0 +1,55 @@
+"""Overlap-tile prediction around a network that costs almost nothing: what is left is our own work.
+
+bench/bench_tile.py [SIDE]      (default 4096)
+"""
+
+import sys
+from threading import RLock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timing import PeakMemory, interleave, line, ratio
+from torch import nn
+
+from segnb.data.scenes import draw_scene
+from segnb.data.transforms import Compose, Normalize
+from segnb.infer.predict import Asker, overlap_tile
+
+CLASSES, TILE, PAD, BATCH = 19, 512, 64, 4
+
+
+class TinyNet(nn.Module):
+    "A few million multiply-adds at stride 8"
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, 8, 1), nn.Conv2d(8, CLASSES, 1)
+
+    def forward(self, x): return F.interpolate(self.b(F.relu(self.a(x))), size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def network_alone(net, side):
+    "As many batches through the network as the image needs, and nothing else"
+    x = torch.randn(BATCH, 3, TILE + 2 * PAD, TILE + 2 * PAD).contiguous(memory_format=torch.channels_last)
+    tiles = (-(-side // TILE)) ** 2
+    with torch.inference_mode():
+        for _ in range(tiles // BATCH): net(x)
+
+
+def main(side):
+    torch.manual_seed(0)
+    net = TinyNet().eval().to(memory_format=torch.channels_last)
+    part = draw_scene((1024, 1024))[0]
+    image = np.tile(part, (-(-side // 1024), -(-side // 1024), 1))[:side, :side]
+    asker = Asker(net, Compose([Normalize()]), RLock())
+    predict = lambda: overlap_tile(asker, image, 3, (), (TILE, TILE), (PAD, PAD), BATCH)["label_map"]
+    network_alone(net, TILE * 2)
+    with PeakMemory() as memory: predict()
+    limit = 2 * side * side / 2**20 + 350
+    line(f"overlap-tile {side} x {side}, {CLASSES} classes: memory growth", f"{memory.growth:.0f} MB", f"< {limit:.0f} MB")
+    times = interleave({"tiles": predict, "network": lambda: network_alone(net, side)}, rounds=5)
+    line("the same: time over the network's own", f"{ratio(times, 'tiles', 'network'):.2f} x", "<= 1.3")
+
+
+if __name__ == "__main__": main(int(sys.argv[1]) if len(sys.argv) > 1 else 4096)

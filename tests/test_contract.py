@@ -1,0 +1,48 @@
+"""The names, their order and their defaults, as the document of PaddleX 1.3 has them."""
+
+import inspect
+
+import pytest
+
+from segnb.models import FastSCNN, UNet
+
+LOSSES = dict(use_bce_loss=False, use_dice_loss=False, class_weight=None, ignore_index=255)
+CLASSES = {
+    UNet: dict(num_classes=2, upsample_mode="bilinear", **LOSSES, input_channel=3),
+    FastSCNN: dict(num_classes=2, **LOSSES, multi_loss_weight=[1.0], input_channel=3),
+}
+NEEDED = inspect.Parameter.empty
+VERBS = dict(
+    train=dict(num_epochs=NEEDED, train_dataset=NEEDED, train_batch_size=2, eval_dataset=None, eval_batch_size=1, save_interval_epochs=1,
+               log_interval_steps=2, save_dir="output", pretrain_weights="IMAGENET", optimizer=None, learning_rate=0.01, lr_decay_power=0.9,
+               use_vdl=False, sensitivities_file=None, eval_metric_loss=0.05, early_stop=False, early_stop_patience=5, resume_checkpoint=None),
+    evaluate=dict(eval_dataset=NEEDED, batch_size=1, epoch_id=None, return_details=False),
+    predict=dict(img_file=NEEDED, transforms=None),
+    batch_predict=dict(img_file_list=NEEDED, transforms=None),
+    overlap_tile_predict=dict(img_file=NEEDED, tile_size=[512, 512], pad_size=[64, 64], batch_size=32, transforms=None),
+)
+
+
+def documented(f):
+    "Name and default of every parameter that may be given by position"
+    return [(p.name, p.default) for p in inspect.signature(f).parameters.values() if p.kind is not p.KEYWORD_ONLY and p.name != "self"]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_constructor(cls): assert documented(cls) == list(CLASSES[cls].items())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_verbs(cls, verb): assert documented(getattr(cls, verb)) == list(VERBS[verb].items())
+
+
+@pytest.mark.parametrize("other", ["start", "training"])
+def test_other_drivers_take_what_train_takes(other):
+    assert documented(getattr(UNet, other)) == documented(UNet.train)
+
+
+def test_every_public_option_says_what_it_means():
+    from segnb.options import options_of
+    for f in (UNet, FastSCNN, UNet.train, UNet.evaluate):
+        for o in options_of(f): assert o.help, f"{f.__name__}({o.name}) has no help"
