@@ -20,6 +20,7 @@ from .infer.predict import *
 from .learning import *
 from .segmenter import *
 from .models import *
+from .widgets.chart import *
 from .widgets.live import *
 from .widgets.viewer import *
 from .widgets.panel import *

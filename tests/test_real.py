@@ -33,11 +33,11 @@ def best_constant(dataset, num_classes):
 @pytest.fixture(scope="module")
 def dubai(shared, tmp_path_factory):
     "FastSCNN after a short training on aerial pictures of unequal size"
-    train, val = sets(shared / "data/dubai_aerial", 256)
+    train, val = sets(shared / "data/dubai_aerial", 192)
     torch.manual_seed(0)
     model = FastSCNN(num_classes=5, multi_loss_weight=[1.0, 0.4, 0.4])
     out = tmp_path_factory.mktemp("dubai")
-    model.train(16, train, 8, val, save_interval_epochs=16, save_dir=out, pretrain_weights=None, learning_rate=0.05)
+    model.train(30, train, 4, val, save_interval_epochs=30, save_dir=out, pretrain_weights=None, learning_rate=0.05)  # 330 steps
     return model, val, out
 
 
@@ -62,10 +62,10 @@ def test_aerial_scene_by_tiles(dubai, shared):
 
 def test_membranes(shared, tmp_path):
     "Grey, two classes, one band: U-Net's own problem"
-    train, val = sets(shared / "data/isbi_em", 128)
+    train, val = sets(shared / "data/isbi_em", 96)
     torch.manual_seed(0)
     model = UNet(num_classes=2, input_channel=1)
-    model.train(6, train, 4, val, save_interval_epochs=6, save_dir=tmp_path, pretrain_weights=None, learning_rate=0.05)
+    model.train(24, train, 4, val, save_interval_epochs=24, save_dir=tmp_path, pretrain_weights=None, learning_rate=0.05)  # 120 steps
     assert np.mean(model.history.losses[-5:]) < np.mean(model.history.losses[:5])
     assert model.history.metrics[-1]["miou"] > best_constant(val, 2)
     image = val.file_list[0][0]

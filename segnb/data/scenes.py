@@ -17,8 +17,8 @@ from .light import beside, cast_light, crossing, photograph, sixteenths, stray
 from .light import clouds, mix, noise, patchwork, pixels_under, roof, scatter, shade, window
 
 # %% ../../nbs/14_data.scenes.ipynb #classes
-scene_classes = ["ground", "road", "building", "tree", "water"]
-_ground, _road, _building, _tree, _water = range(5)
+scene_classes = ["ground", "building", "water", "tree", "road"]
+_ground, _building, _water, _tree, _road = range(5)
 
 # %% ../../nbs/14_data.scenes.ipynb #_fields
 _fields = np.array([  # BGR of ridges, BGR of furrows
