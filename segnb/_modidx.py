@@ -489,6 +489,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'segnb.widgets.chart.Page.open': ('widgets.chart.html#page.open', 'segnb/widgets/chart.py'),
                                      'segnb.widgets.chart.Page.put': ('widgets.chart.html#page.put', 'segnb/widgets/chart.py'),
                                      'segnb.widgets.chart.Page.said': ('widgets.chart.html#page.said', 'segnb/widgets/chart.py'),
+                                     'segnb.widgets.chart.script': ('widgets.chart.html#script', 'segnb/widgets/chart.py'),
                                      'segnb.widgets.chart.still_curve': ('widgets.chart.html#still_curve', 'segnb/widgets/chart.py')},
             'segnb.widgets.live': { 'segnb.widgets.live.LivePlot': ('widgets.live.html#liveplot', 'segnb/widgets/live.py'),
                                     'segnb.widgets.live.LivePlot.__call__': ( 'widgets.live.html#liveplot.__call__',

@@ -40,16 +40,6 @@ const CSS = `
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
 .segnb-form .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }`;
 
-// Plain keys stay with the focused control; chords (Ctrl, Alt, Cmd) still reach the notebook.
-function keepKeys(el) {
-  const mine = "data-lm-suppress-shortcuts", chord = e => e.ctrlKey || e.metaKey || e.altKey;
-  const mark = e => { if (el.contains(e.target)) chord(e) ? e.target.removeAttribute(mine) : e.target.setAttribute(mine, "true"); };
-  const keep = e => { if (!chord(e)) e.stopPropagation(); };
-  window.addEventListener("keydown", mark, true);
-  el.addEventListener("keydown", keep);
-  return () => { window.removeEventListener("keydown", mark, true); el.removeEventListener("keydown", keep); };
-}
-
 function make(tag, props = {}, ...children) {
   const { dataset, ...rest } = props, node = Object.assign(document.createElement(tag), rest);
   Object.assign(node.dataset, dataset);

@@ -55,16 +55,6 @@ const HTML = `<style>${CSS}</style>
   <div class="error" role="alert" hidden><p></p><details><summary>Traceback</summary><pre tabindex="0"></pre></details></div>
 </div>`;
 
-// Plain keys stay with the focused control; chords (Ctrl, Alt, Cmd) still reach the notebook.
-function keepKeys(el) {
-  const mine = "data-lm-suppress-shortcuts", chord = e => e.ctrlKey || e.metaKey || e.altKey;
-  const mark = e => { if (el.contains(e.target)) chord(e) ? e.target.removeAttribute(mine) : e.target.setAttribute(mine, "true"); };
-  const keep = e => { if (!chord(e)) e.stopPropagation(); };
-  window.addEventListener("keydown", mark, true);
-  el.addEventListener("keydown", keep);
-  return () => { window.removeEventListener("keydown", mark, true); el.removeEventListener("keydown", keep); };
-}
-
 function render({ model, el }) {
   el.innerHTML = HTML;
   const find = name => el.querySelector(name), bar = find(".segnb-bar");
