@@ -71,7 +71,6 @@ class Segmenter:
     input_channel: int
     weight_decay = 4e-5  # Of the default optimizer
 
-
     def build_net(self):
         "Make the network from the options"
         raise NotImplementedError(f"{type(self).__name__} must define `build_net`")
@@ -139,7 +138,9 @@ class Segmenter:
         "Train in this cell; the interrupt button stops after the step at hand and keeps what was learned"
         events, observers = self._training({k: v for k, v in locals().items() if k != "self"})
         with interruptible() as pressed: reason = run(events, [*observers, progress(log_interval_steps), pressed])
-        if reason == "interrupted": raise KeyboardInterrupt(f"the model as it is was saved in {Path(save_dir) / 'last_model'}")
+        if reason == "interrupted":
+            kept = f"the model as it is was saved in {Path(save_dir) / 'last_model'}"
+            raise KeyboardInterrupt(kept if self.history.losses else "nothing had been learned yet")
 
     @like(train)
     def start(self, given) -> Run:
@@ -160,8 +161,10 @@ class Segmenter:
         device, folder = pick_device(given["device"]), make_folder(given["save_dir"])
         self.net.to(device)
         self._adopt(given)
+        batches = training_batches(self, given)
+        stepper = Stepper(self, given, given["num_epochs"] * len(batches))
         stopper = [EarlyStop(given["early_stop_patience"])] if given["early_stop"] else []
-        return self._events(given, folder), [self.history, EventLog(folder / "events.jsonl"), *given["observers"], *stopper]
+        return self._events(given, folder, batches, stepper), [self.history, EventLog(folder / "events.jsonl"), *given["observers"], *stopper]
 
     def _adopt(self, given):
         "Take over what the data sets know"
@@ -169,11 +172,10 @@ class Segmenter:
         self.labels, self.history = given["train_dataset"].labels or self.labels, History()
         if data is not None: self.eval_transforms = self.test_transforms = copy.deepcopy(data.transforms)
 
-    def _events(self, given, folder):
+    def _events(self, given, folder, batches, stepper):
         "What `training` hands out"
         torch.manual_seed(given["seed"])
-        val, epochs, batches = given["eval_dataset"], given["num_epochs"], training_batches(self, given)
-        stepper = Stepper(self, given, epochs * len(batches))
+        val, epochs = given["eval_dataset"], given["num_epochs"]
         evaluate = None if val is None else partial(judge, self, val, given["eval_batch_size"])
         loop = training_events(stepper, batches.epoch, evaluate, epochs, given["save_interval_epochs"])
         yield TrainBegin(epochs, len(batches), 0 if val is None else -(-len(val) // given["eval_batch_size"]), str(folder))

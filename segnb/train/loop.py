@@ -60,8 +60,8 @@ def keep_models(
 
     try:
         for event in events:
-            yield event
             epoch = getattr(event, "epoch", epoch)
+            yield event
             if isinstance(event, EvalEnd):
                 metrics = event.metrics
                 if metrics["miou"] > best:
