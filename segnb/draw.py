@@ -49,17 +49,18 @@ def draw_answer(
     truth: np.ndarray | None = None,  # (h, w), the labels a person gave; None leaves them out
     opacity: float = 0.6,   # Of the classes over the image, 0 to 1
     ignore_index: int = 255,  # Left uncoloured
+    name: str = "prediction",  # What `label_map` is, above its picture
 ):                          # A figure: image, then classes over it, with a legend
     "Draw an image beside what was found in it"
     small = shrink(image)
     pictures = {"image": to_rgb(small)}
     if truth is not None: pictures["label"] = overlay(small, shrink(truth), opacity, ignore_index)
-    pictures["prediction"] = overlay(small, shrink(label_map), opacity, ignore_index)
+    pictures[name] = overlay(small, shrink(label_map), opacity, ignore_index)
     h, w = small.shape[:2]
     fig = figure(9, 9 / len(pictures) * min(max(h / w, 0.3), 2) + 0.5, layout="constrained")
-    for ax, (name, picture) in zip(fig.subplots(1, len(pictures), squeeze=False)[0], pictures.items()):
+    for ax, (title, picture) in zip(fig.subplots(1, len(pictures), squeeze=False)[0], pictures.items()):
         ax.imshow(picture)
-        ax.set_title(name, fontsize=9)
+        ax.set_title(title, fontsize=9)
         ax.axis("off")
     _legend(fig, areas(label_map), labels)
     return fig

@@ -183,7 +183,8 @@ def readme(src=NBS / "index.ipynb", dst=ROOT / "README.md"):
         if "hide" in dirs or not body:
             continue
         if c.cell_type == "markdown":
-            parts.append(re.sub(r"(\]\(|src=\")(?=(images|tutorials|widgets)/|\d\d_[\w.]+\.ipynb)", r"\1nbs/", c.source.strip()).replace("](../", "]("))
+            near = r"(\]\(|src=\")(?=(images|tutorials|widgets)/|\d\d_[\w.]+\.ipynb)"
+            parts.append(re.sub(near, r"\1nbs/", c.source.strip()).replace("](../", "]("))
         elif c.cell_type == "code":
             parts.append(f"```python\n{body}\n```")
             for o in c.outputs:
