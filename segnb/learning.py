@@ -17,7 +17,7 @@ import torch
 
 from .data.datasets import Batches, SegDataset, check_dataset, equal_batches, training_batch
 from .data.transforms import undo
-from .infer.predict import Asker, label_of
+from .infer.predict import Asker, fitted, label_of, size_rules
 from .losses import make_loss
 from .metrics import ConfusionMatrix
 from .train.events import EvalStep
@@ -151,7 +151,8 @@ def evaluation(
     "Compare a model's answers with the labels of a data set"
     counts = ConfusionMatrix(model.num_classes, model.ignore_index)
     asker = Asker(model.net, dataset.transforms, model.lock)
-    batches = Batches(dataset, batch_size, partial(_prepare, transforms=dataset.transforms, check=model.check), equal_batches)
+    fit = partial(fitted, **size_rules(model.net))
+    batches = Batches(dataset, batch_size, partial(_prepare, transforms=dataset.transforms, check=model.check, fit=fit), equal_batches)
     for step, groups in enumerate(batches.epoch(0), 1):
         for batch in groups:
             logits, size = asker.logits(batch), tuple(batch.images.shape[2:])
@@ -161,10 +162,10 @@ def evaluation(
     return counts
 
 
-def _prepare(sample, rng, transforms, check):
+def _prepare(sample, rng, transforms, check, fit):
     "A sample with its image transformed and its label as it was stored"
     check(sample)
-    return replace(transforms.before_batch(replace(sample, label=None), rng), label=sample.label)
+    return replace(fit(transforms.before_batch(replace(sample, label=None), rng)), label=sample.label)
 
 
 def judge(

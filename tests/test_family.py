@@ -79,6 +79,17 @@ def test_tiles_do_not_depend_on_batch_size(cls, options, multiple):
 
 
 @member
+def test_any_size_is_predicted_and_judged(cls, options, multiple, tmp_path):
+    model = cls(num_classes=5, **options)
+    for size in [(1, 1), (7, 2), (45, 37)]:
+        image = draw_scene((64, 64))[0][: size[1], : size[0]]
+        result = model.predict(image, PLAIN)
+        assert result["label_map"].shape == size[::-1] and result["score_map"].shape == (*size[::-1], 5)
+    odd = data(write_scenes(tmp_path, train=1, val=1, size=(45, 37)), "val", PLAIN)
+    assert np.sum(model.evaluate(odd, return_details=True)[1]["confusion_matrix"]) == 45 * 37
+
+
+@member
 def test_more_than_256_classes(cls, options, multiple):
     label_map = cls(num_classes=300, **options).predict(draw_scene((64, 64))[0], PLAIN)["label_map"]
     assert label_map.dtype == np.uint16

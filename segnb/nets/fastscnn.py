@@ -82,6 +82,7 @@ def helper_head(
 # %% ../../nbs/27_nets.fastscnn.ipynb #FastSCNN
 class FastSCNN(SegNet):
     "FastSCNN with one to three branches"
+    smallest = 3  # The first convolution has no padding
 
     def __init__(self,
         input_channel: int = 3,  # Bands of the image

@@ -117,6 +117,8 @@ class InvertedResidual(nn.Module):
 # %% ../../nbs/20_nets.layers.ipynb #SegNet
 class SegNet(nn.Module):
     "A network from images to logits, one for each class and pixel"
+    smallest = 1  # Least height and width of an image, in pixels
+    multiple = 1  # Height and width must be multiples of this
 
     def small_logits(self,
         x: Tensor,         # (N, bands, H, W), normalised

@@ -76,6 +76,7 @@ class Decoder(nn.ModuleDict):
 # %% ../../nbs/25_nets.unet.ipynb #UNet
 class UNet(SegNet):
     "U-Net with 64 to 512 channels"
+    smallest = 16  # It is halved four times
 
     def __init__(self,
         input_channel: int = 3,  # Bands of the image
@@ -83,7 +84,7 @@ class UNet(SegNet):
         bilinear: bool = True,   # Enlarge by interpolation; else by transposed convolutions
     ):
         super().__init__()
-        self.multiple = 1 if bilinear else 16  # Height and width must be multiples of this
+        self.multiple = 1 if bilinear else 16
         self.encode, self.decode = Encoder(input_channel), Decoder(bilinear)
         self.logit = nn.Sequential(OrderedDict(conv=conv(64, num_logits, 3)))
         init_weights(self)
