@@ -76,7 +76,7 @@ def check_data(
     if data.labels and len(data.labels) != model.num_classes:
         raise ValueError(f"`{name}` names {len(data.labels)} classes, but the model was built with num_classes={model.num_classes}; "
                          f"build it with num_classes={len(data.labels)}")
-    check_dataset(data, model.num_classes, model.ignore_index, model.input_channel)
+    check_dataset(data, model.check)
 
 
 def make_folder(

@@ -10,7 +10,7 @@ __all__ = ['read_pairs', 'SegDataset', 'read_labels', 'check_sample', 'check_dat
 import os
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -129,15 +129,13 @@ def check_sample(
 
 def check_dataset(
     dataset: SegDataset,  # To look through
-    num_classes: int,     # Of the model
-    ignore_index: int,    # Label value that may stand for "unknown"
-    input_channel: int,   # Bands that the model wants
+    check: Callable,      # Called with each sample; raises, as `check_sample` does
     most: int = 400,      # Samples to look at, spread evenly
 ):
     "Raise at the first sample that a model cannot learn from"
     picked = np.unique(np.linspace(0, len(dataset) - 1, most).astype(int))
     with ThreadPoolExecutor(4) as pool:
-        for sample in pool.map(dataset.__getitem__, picked): check_sample(sample, num_classes, ignore_index, input_channel)
+        for sample in pool.map(dataset.__getitem__, picked): check(sample)
 
 # %% ../../nbs/12_data.datasets.ipynb #Batch
 @dataclass(frozen=True)
