@@ -11,7 +11,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'segnb/data/datasets.py'),
                                      'segnb.data.datasets.Batches.epoch': ('data.datasets.html#batches.epoch', 'segnb/data/datasets.py'),
                                      'segnb.data.datasets.Filled': ('data.datasets.html#filled', 'segnb/data/datasets.py'),
-                                     'segnb.data.datasets.Filled.undo': ('data.datasets.html#filled.undo', 'segnb/data/datasets.py'),
                                      'segnb.data.datasets.SegDataset': ('data.datasets.html#segdataset', 'segnb/data/datasets.py'),
                                      'segnb.data.datasets.SegDataset.__getitem__': ( 'data.datasets.html#segdataset.__getitem__',
                                                                                      'segnb/data/datasets.py'),

@@ -150,7 +150,7 @@ class Segmenter:
 
     @like(train)
     def training(self, given) -> Generator[Event, None, None]:
-        "The training itself, an iterator of events"
+        "The bare training, an iterator of events; observers, log and early stop are left to whoever runs it"
         return self._training(given)[0]
 
     def _training(self, given):

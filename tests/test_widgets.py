@@ -21,7 +21,7 @@ from segnb.widgets.viewer import TileViewer, classes_of, overview, view
 @pytest.fixture(autouse=True)
 def everything_is_there(monkeypatch):
     "What the segmenters cannot do yet is no matter of the stand-in"
-    monkeypatch.setattr(segnb.widgets.panel, "refuse_what_is_not_there", lambda given: None)
+    monkeypatch.setattr(segnb.widgets.panel, "not_yet", {})
 
 
 def until(what, seconds=10):
@@ -221,11 +221,7 @@ def test_every_broken_rule_blocks_start():
 
 
 def test_options_that_are_not_there_yet_say_so(monkeypatch):
-    def refuse(given):
-        if given["pretrain_weights"]:
-            raise NotImplementedError("`pretrain_weights=True`: pretrained weights are not read yet; pass None")
-
-    monkeypatch.setattr(segnb.widgets.panel, "refuse_what_is_not_there", refuse)
+    monkeypatch.setattr(segnb.widgets.panel, "not_yet", {"pretrain_weights": "pretrained weights are not read yet; pass None"})
     panel = Panel(Tiny, Lesson())
     assert panel.form.off == {"pretrain_weights": "pretrained weights are not read yet"}
     assert panel.values["pretrain_weights"] is None and "pretrain_weights=None" in panel.code

@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from .images import read_image, read_label
-from .transforms import Compose, Sample
+from .transforms import Compose, Padded, Sample
 from ..options import check_options
 
 # %% ../../nbs/12_data.datasets.ipynb #read_pairs
@@ -159,13 +159,8 @@ class Batch:
         return x
 
 
-@dataclass(frozen=True)
-class Filled:
-    "The image is smaller than its batch"
-    height: int  # Of the image, in pixels
-    width: int   # Of the image, in pixels
-
-    def undo(self, values, smooth): return values[: self.height, : self.width]
+class Filled(Padded):
+    "Padded to the size of its batch; the filling is zero once normalised"
 
 
 _gone = np.empty((0, 0, 0), np.uint8)  # Stands for an image that has moved into its batch

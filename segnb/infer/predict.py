@@ -76,6 +76,7 @@ def fitted(
     if (high, wide) == (h, w): return sample
     return sample.moved(np.pad(sample.image, ((0, high - h), (0, wide - w), (0, 0)), "edge"), None, Padded(h, w))
 
+
 def size_rules(
     net: nn.Module,  # Any network
 ) -> dict:           # Arguments for `fitted`
@@ -174,8 +175,9 @@ def predict_images(
         for batch in equal_batches(samples):
             logits = asker.logits(batch)
             for i, sample in enumerate(batch.samples):
-                source = images[int(sample.name)] if isinstance(some[int(sample.name)], np.ndarray) else some[int(sample.name)]
-                found[int(sample.name)] = _prediction(logits[i : i + 1], tuple(batch.images.shape[2:]), sample.steps, source, labels)
+                at = int(sample.name)
+                source = images[at] if isinstance(some[at], np.ndarray) else some[at]
+                found[at] = _prediction(logits[i : i + 1], tuple(batch.images.shape[2:]), sample.steps, source, labels)
         yield from (found[i] for i in range(len(some)))
 
 

@@ -11,7 +11,6 @@ import contextvars
 import html
 import threading
 import traceback
-from collections import defaultdict
 from collections.abc import Iterable
 from inspect import Parameter
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import ipywidgets
 import traitlets as t
 
-from ..learning import refuse_what_is_not_there
+from ..learning import not_yet
 from ..options import Option, call_text, fits, options_of
 from ..train.events import Run
 from .chart import LiveChart, Page, script
@@ -64,11 +63,7 @@ def not_there(
     names: Iterable[str],  # Options of `train`
 ) -> dict[str, str]:       # The reason, by name of the option
     "The options that training refuses because they are still to come"
-    reasons = {}
-    for name in names:
-        try: refuse_what_is_not_there(defaultdict(lambda: None, {name: True}))
-        except NotImplementedError as e: reasons[name] = str(e).split(": ", 1)[-1].split(";")[0]
-    return reasons
+    return {name: not_yet[name].split(";")[0] for name in names if name in not_yet}
 
 # %% ../../nbs/73_widgets.panel.ipynb #Form
 main_options = "num_classes backbone width num_epochs train_batch_size learning_rate save_dir use_bce_loss use_dice_loss".split()
