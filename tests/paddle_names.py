@@ -7,15 +7,15 @@ import torch
 
 SLOW = {"conv.weight": "/weights", "conv.bias": "/biases", "deconv.weight": "/weights", "bn.weight": "/BatchNorm/gamma",
         "bn.bias": "/BatchNorm/beta", "bn.running_mean": "/BatchNorm/moving_mean", "bn.running_var": "/BatchNorm/moving_variance"}
-FAST = {"conv.weight": "_weights", "bn.weight": "_bn_scale", "bn.bias": "_bn_offset", "bn.running_mean": "_bn_mean",
+FAST = {"conv.weight": "_weights", "conv.bias": "_offset", "bn.weight": "_bn_scale", "bn.bias": "_bn_offset", "bn.running_mean": "_bn_mean",
         "bn.running_var": "_bn_variance"}
 
 
 def paddle_name(name):
     "The original's name of one of our tensors"
-    scope, part, kind = re.fullmatch(r"(?:bottlenecks\.)?(.*)\.(\w+)\.(\w+)", name).groups()
-    fast = scope.startswith("inverted_block")
-    return scope.replace(".", "_" if fast else "/") + (FAST if fast else SLOW)[f"{part}.{kind}"]
+    root, scope, part, kind = re.fullmatch(r"(?:(bottlenecks|backbone|head)\.)?(.*?)\.?(\w+)\.(\w+)", name).groups()
+    flat = root and not scope.startswith("xception")
+    return scope.replace(".", "_" if flat else "/") + (FAST if flat else SLOW)[f"{part}.{kind}"]
 
 
 def names_of(net):

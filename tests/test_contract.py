@@ -4,10 +4,13 @@ import inspect
 
 import pytest
 
-from segnb.models import FastSCNN, UNet
+from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet
 
 LOSSES = dict(use_bce_loss=False, use_dice_loss=False, class_weight=None, ignore_index=255)
 CLASSES = {
+    DeepLabv3p: dict(num_classes=2, backbone="MobileNetV2_x1.0", output_stride=16, aspp_with_sep_conv=True, decoder_use_sep_conv=True,
+                     encoder_with_aspp=True, enable_decoder=True, **LOSSES, pooling_crop_size=None, input_channel=3),
+    HRNet: dict(num_classes=2, width=18, **LOSSES, input_channel=3),
     UNet: dict(num_classes=2, upsample_mode="bilinear", **LOSSES, input_channel=3),
     FastSCNN: dict(num_classes=2, **LOSSES, multi_loss_weight=[1.0], input_channel=3),
 }
@@ -44,5 +47,5 @@ def test_other_drivers_take_what_train_takes(other):
 
 def test_every_public_option_says_what_it_means():
     from segnb.options import options_of
-    for f in (UNet, FastSCNN, UNet.train, UNet.evaluate):
+    for f in (*CLASSES, UNet.train, UNet.evaluate):
         for o in options_of(f): assert o.help, f"{f.__name__}({o.name}) has no help"

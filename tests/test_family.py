@@ -7,10 +7,15 @@ import torch
 from segnb.data.datasets import SegDataset
 from segnb.data.scenes import draw_scene, write_scenes
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop
-from segnb.models import FastSCNN, UNet, load_model
+from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
 
 FAMILY = {
     "unet": (UNet, {}, 16), "unet-deconv": (UNet, dict(upsample_mode="deconv"), 16),
+    "deeplab": (DeepLabv3p, dict(backbone="MobileNetV2_x0.25"), 1), "deeplab-8": (DeepLabv3p, dict(backbone="MobileNetV2_x0.25", output_stride=8,
+                aspp_with_sep_conv=False, decoder_use_sep_conv=False), 1),
+    "deeplab-plain": (DeepLabv3p, dict(backbone="MobileNetV2_x0.25", encoder_with_aspp=False, enable_decoder=False), 1),
+    "deeplab-v3": (DeepLabv3p, dict(backbone="MobileNetV3_large_x1_0_ssld", pooling_crop_size=[32, 32]), 1),
+    "hrnet": (HRNet, dict(width="18_small_v1"), 1),
     "fastscnn": (FastSCNN, {}, 1), "fastscnn-3": (FastSCNN, dict(multi_loss_weight=[1.0, 0.4, 0.4]), 1),
 }
 PLAIN = Compose([Normalize()])

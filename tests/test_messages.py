@@ -5,10 +5,10 @@ import re
 import pytest
 
 from segnb.data.transforms import Padding, RandomHorizontalFlip, RandomPaddingCrop, RandomVerticalFlip, Resize
-from segnb.models import FastSCNN, UNet
+from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet
 from segnb.options import check_options, fits, options_of
 
-DECLARED = [UNet, FastSCNN, Resize, Padding, RandomPaddingCrop, RandomHorizontalFlip, RandomVerticalFlip,
+DECLARED = [UNet, FastSCNN, DeepLabv3p, HRNet, Resize, Padding, RandomPaddingCrop, RandomHorizontalFlip, RandomVerticalFlip,
             UNet.train, UNet.evaluate, UNet.overlap_tile_predict]
 BROKEN = [(f, o, value, rule) for f in DECLARED for o in options_of(f) for rule in o.rules for value in rule.broken_by()]
 
@@ -19,7 +19,7 @@ def test_there_are_rules(): assert len(BROKEN) > 40
 @pytest.mark.parametrize("f,option,value,rule", BROKEN, ids=lambda v: getattr(v, "__name__", None) or getattr(v, "name", None) or str(v))
 def test_rule(f, option, value, rule):
     with pytest.raises((ValueError, TypeError)) as caught:
-        if isinstance(f, type) and f in (UNet, FastSCNN): f(**{option.name: value})
+        if isinstance(f, type) and f in (UNet, FastSCNN, DeepLabv3p, HRNet): f(**{option.name: value})
         else: check_options(f, {option.name: value})
     message = str(caught.value)
     assert message.startswith(f"`{option.name}` must be ") and message.rstrip().endswith(f"got {value!r}"), message

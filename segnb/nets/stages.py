@@ -6,6 +6,7 @@
 __all__ = ['count_macs', 'Stage', 'stage_table', 'draw_stages', 'stage_lines']
 
 # %% ../../nbs/21_nets.stages.ipynb #imports
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import log2
@@ -48,20 +49,28 @@ class Stage:
 def stage_table(
     net: nn.Module,    # Any network
     x: torch.Tensor,   # (N, bands, H, W)
+    inside: Iterable[str] = (),  # Names of parts that are shown by their own parts
 ) -> list[Stage]:      # In the order in which they are first used
-    "What each direct part of `net` makes of `x`"
+    "What each part of `net` makes of `x`"
     shapes: dict[str, tuple] = {}
     macs: dict[str, int] = {}
     was_training = net.training
     with ExitStack() as hooks, torch.no_grad():
-        for name, part in net.named_children():
+        for name, part in _parts(net, set(inside)):
             hooks.callback(part.register_forward_hook(lambda m, i, y, n=name: shapes.__setitem__(n, _shape(y))).remove)
             for m in part.modules():
                 if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
                     hooks.callback(m.register_forward_hook(lambda m, i, y, n=name: macs.update({n: macs.get(n, 0) + _macs(m, y)})).remove)
         net.eval()(x)
     net.train(was_training)
-    return [Stage(n, s, sum(p.numel() for p in getattr(net, n).parameters()), macs.get(n, 0)) for n, s in shapes.items()]
+    return [Stage(n, s, sum(p.numel() for p in net.get_submodule(n).parameters()), macs.get(n, 0)) for n, s in shapes.items()]
+
+
+def _parts(net, inside, prefix=""):
+    "Direct parts by name; those in `inside` are replaced by their own"
+    for name, part in net.named_children():
+        if prefix + name in inside: yield from _parts(part, inside, f"{prefix}{name}.")
+        else: yield prefix + name, part
 
 # %% ../../nbs/21_nets.stages.ipynb #draw_stages
 def draw_stages(
@@ -75,7 +84,7 @@ def draw_stages(
         (c, h, w), tall = row.shape, log2(max(row.shape[1:])) + 1
         wide = max(1.0, log2(c)) * 0.5
         ax.bar(left + wide / 2, tall, wide, bottom=-tall / 2, color="#56b4e9", edgecolor="#0072b2", alpha=0.35 + 0.6 * (row.macs > 0))
-        ax.text(left + wide / 2, -5.4, row.name.replace("_", "\n"), ha="center", va="top", fontsize=7)
+        ax.text(left + wide / 2, -5.4, row.name.split(".")[-1].replace("_", "\n"), ha="center", va="top", fontsize=7)
         ax.text(left + wide / 2, tall / 2 + 0.15, f"{c}\n{w}x{h}", ha="center", va="bottom", fontsize=6)
         left += wide + 0.7
     ax.set(xlim=(-0.5, left), ylim=(-8, 7.2), title=title)
