@@ -17,9 +17,15 @@ from .train.observers import *
 from .draw import *
 from .infer.tiles import *
 from .infer.predict import *
+from .weights.files import *
+from .weights.names import *
+from .weights.records import *
+from .weights.fetch import *
+from .weights.pretrained import *
 from .learning import *
 from .segmenter import *
 from .models import *
+from .paddlex import *
 from .widgets.chart import *
 from .widgets.live import *
 from .widgets.viewer import *

@@ -99,4 +99,5 @@ def load_model(
     model_dir: str | Path,  # A folder that `train` or `save_model` wrote, such as `output/best_model`
 ) -> Segmenter:             # Ready to predict, to be judged and to be trained on
     "Open a saved model"
+    if (Path(model_dir) / "model.yml").exists(): raise ValueError(f"{model_dir} was saved by PaddleX; open it with load_paddlex")
     return open_model(model_dir)

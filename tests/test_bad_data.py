@@ -103,7 +103,7 @@ def test_damage_that_appears_while_training(folder):
 
 
 def test_what_is_not_there_yet_is_named(folder):
-    for option, value in [("pretrain_weights", "IMAGENET"), ("use_vdl", True), ("sensitivities_file", "DEFAULT"), ("resume_checkpoint", "x")]:
+    for option, value in [("use_vdl", True), ("sensitivities_file", "DEFAULT"), ("resume_checkpoint", "x")]:
         refused(NotImplementedError, [f"`{option}={value!r}`"], folder, **{option: value})
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TargetSize', 'ImPadding', 'LabelPadding', 'Prob', 'Resized', 'Padded', 'Flipped', 'Cropped', 'Sample', 'undo',
-           'transform', 'resize_to', 'Resize', 'pad_to', 'Padding', 'RandomHorizontalFlip', 'RandomVerticalFlip',
-           'RandomPaddingCrop', 'Normalize', 'Compose']
+           'transform', 'resize_to', 'Resize', 'ResizeByLong', 'ResizeByShort', 'pad_to', 'Padding',
+           'RandomHorizontalFlip', 'RandomVerticalFlip', 'RandomPaddingCrop', 'Normalize', 'Compose']
 
 # %% ../../nbs/11_data.transforms.ipynb #imports
 from dataclasses import dataclass, field, replace
@@ -128,6 +128,33 @@ class Resize:
     def __call__(self, sample, rng=None):
         width, height = _wide_high(self.target_size)
         return resize_to(sample, width, height, self.interp)
+
+# %% ../../nbs/11_data.transforms.ipynb #ResizeByLong
+@transform
+class ResizeByLong:
+    "Resize so that the long side has a given length"
+    long_size: Annotated[int, "Long side of the result, in pixels", Between(1)] = 256
+
+    def __call__(self, sample, rng=None): return _scaled(sample, self.long_size / max(sample.image.shape[:2]))
+
+
+@transform
+class ResizeByShort:
+    "Resize so that the short side has a given length, unless the long one becomes too long"
+    short_size: Annotated[int, "Short side of the result, in pixels", Between(1)] = 800
+    max_size: Annotated[int, "Most pixels on the long side; 0 or less sets no limit"] = 1333
+
+    def __call__(self, sample, rng=None):
+        sides = sample.image.shape[:2]
+        scale = self.short_size / min(sides)
+        too_long = 0 < self.max_size < round(scale * max(sides))
+        return _scaled(sample, self.max_size / max(sides) if too_long else scale)
+
+
+def _scaled(sample, scale):
+    "Resize both sides by one factor; no side vanishes"
+    height, width = (max(1, round(side * scale)) for side in sample.image.shape[:2])
+    return resize_to(sample, width, height)
 
 # %% ../../nbs/11_data.transforms.ipynb #Padding
 def pad_to(

@@ -18,7 +18,8 @@ from itertools import count
 import traitlets as t
 from fastcore.imports import IN_NOTEBOOK
 
-from ..train.events import EpochEnd, EvalEnd, EvalStep, Event, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
+from ..train.events import EpochEnd, EvalEnd, EvalStep, Event, Fetching, Noted, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
+from ..train.observers import fetch_words
 from .chart import LiveChart, Page, script, still_curve
 
 # %% ../../nbs/71_widgets.live.ipynb #duration
@@ -43,6 +44,7 @@ class Progress:
         self.epoch, self.step, self.evaluated = 0, 0, 0
         self.loss: float | None = None
         self.score, self.best, self.best_epoch = float("nan"), None, 0
+        self.fetching = ""
         self.warning, self.clock, self._saved = "", 0.0, False
         self._marks: deque[tuple[float, int]] = deque(maxlen=200)
         self._ended, self._stepped, self._evaluating = 0, 0.0, 0.0
@@ -59,7 +61,8 @@ class Progress:
         if isinstance(event, EvalStep): self.evaluated = event.step
         if isinstance(event, EvalEnd): self._score(event)
         if isinstance(event, Saved): self._saved = True
-        if isinstance(event, Warned): self.warning = event.message
+        if isinstance(event, Noted | Warned): self.warning = event.message
+        self.fetching = fetch_words(event) if isinstance(event, Fetching) else ""
         if isinstance(event, TrainEnd): self.reason, self.message = event.reason, event.message
 
     def _step(self, event):
@@ -95,6 +98,7 @@ class Progress:
         begin, left = self.begin, self.left
         best = f"best mIoU {self.best:.3f} (epoch {self.best_epoch})" if self.best is not None else ""
         if self.reason: return _joined(self._ending(), best, self._saved and f"saved in {begin.save_dir}")
+        if self.fetching: return self.fetching[0].upper() + self.fetching[1:]
         where = f"evaluating {self.evaluated}/{begin.eval_steps}" if self.evaluated else f"step {self.step}/{begin.steps}"
         loss = f"loss {self.loss:.3g}" if self.loss is not None else ""
         time_left = f"{duration(left)} left" if left is not None else ""
