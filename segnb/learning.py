@@ -103,7 +103,8 @@ def starting_weights(
     if pretrain_weights is None: return ()
     if pretrain_weights in picture_sets: return _published(model, str(pretrain_weights))
     if not Path(pretrain_weights).exists():
-        raise ValueError(f"`pretrain_weights` must be {', '.join(map(repr, picture_sets))}, None, or a file or folder that exists, got {str(pretrain_weights)!r}")
+        raise ValueError(f"`pretrain_weights` must be {', '.join(map(repr, picture_sets))}, None, or a file or folder that exists, "
+                         f"got {str(pretrain_weights)!r}")
     state, loaded = fit_weights(model.net, read_weights(pretrain_weights), Path(pretrain_weights).name)
     return _given(model, state, loaded)
 

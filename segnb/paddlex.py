@@ -46,7 +46,8 @@ def _build(notes, path):
     name, options = notes.get("Model"), dict(notes.get("_init_params") or {})
     if name not in _segmenters: raise ValueError(f"{path} must describe one of {', '.join(_segmenters)}, got {name!r}")
     if notes.get("status") not in ("Normal", "Prune"):
-        raise ValueError(f"{path} must have the status Normal or Prune, got {notes.get('status')!r}; it was exported, give the folder that training saved")
+        raise ValueError(f"{path} must have the status Normal or Prune, got {notes.get('status')!r}; "
+                         "it was exported, give the folder that training saved")
     if str(options.get("backbone")).startswith("MobileNetV3"): options.pop("output_stride", None)
     try: return _segmenters[name](**options)
     except TypeError as e: raise ValueError(f"{path} must hold options of {name}, but {e}") from None

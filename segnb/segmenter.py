@@ -256,8 +256,8 @@ class Segmenter:
 
     def _save(self, path, metrics):
         state = {k: v.contiguous().cpu() for k, v in self.net.state_dict().items()}
-        notes = dict(format=1, segnb=segnb.__version__, model=to_spec(self), labels=self.labels, transforms=to_spec(self.test_transforms), pruned=self.pruned,
-                     completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
+        notes = dict(format=1, segnb=segnb.__version__, model=to_spec(self), labels=self.labels,
+                     transforms=to_spec(self.test_transforms), pruned=self.pruned, completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
         with self.lock, whole_folder(path) as new:
             safetensors.torch.save_file(state, new / "weights.safetensors")
             (new / "model.json").write_text(json.dumps(notes, indent=1, allow_nan=False), encoding="utf-8")

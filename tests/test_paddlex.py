@@ -73,7 +73,8 @@ def test_overlap_tiles(shared):
     model, tried = load_paddlex(folder), 0
     for row in json.loads((folder / "expected/expected.json").read_text())["overlap_tile_predict"]:
         if row["batch_size"] != 1: continue  # The original's padding of unequal tiles in a batch is not ours
-        result = model.overlap_tile_predict(images(shared) / row["image"], row["tile_size"], row["pad_size"], 1, PLAIN if row["transforms"] == "plain" else None)
+        transforms = PLAIN if row["transforms"] == "plain" else None
+        result = model.overlap_tile_predict(images(shared) / row["image"], row["tile_size"], row["pad_size"], 1, transforms)
         theirs, (width, height) = label(folder / f"expected/overlap_{row['name']}_label.png"), row["tile_size"]
         whole = np.s_[: theirs.shape[0] // height * height, : theirs.shape[1] // width * width]  # Ours mirrors the last tiles to full size
         near(result["label_map"][whole], theirs[whole])

@@ -124,7 +124,8 @@ def paddle_weights(name):
 
 
 PADDLE = {
-    "MobileNetV2_x0.5": (lambda: DeepLabNet(backbone="MobileNetV2_x0.5", output_stride=32), 260), "Xception41": (lambda: DeepLabNet(backbone="Xception41", output_stride=32), 420),
+    "MobileNetV2_x0.5": (lambda: DeepLabNet(backbone="MobileNetV2_x0.5", output_stride=32), 260),
+    "Xception41": (lambda: DeepLabNet(backbone="Xception41", output_stride=32), 420),
     "MobileNetV3": (lambda: DeepLabNet(backbone="MobileNetV3_large_x1_0_ssld"), 205), "HRNet": (HRNetNet, 1525),
 }
 
@@ -179,7 +180,8 @@ def test_hrnet_of_paddleseg_has_a_place_for_every_weight():
 def test_files_of_modern_paddle():
     "Written by paddlepaddle 3.3.1"
     found = read_weights(RECORDED / "paddle3.pdparams")
-    assert {n: tuple(t.shape) for n, t in found.items()} == {"0.weight": (4, 3, 3, 3), "0.bias": (4,), "1.weight": (4,), "1.bias": (4,), "1._mean": (4,), "1._variance": (4,)}
+    assert list(found) == ["0.weight", "0.bias", "1.weight", "1.bias", "1._mean", "1._variance"]
+    assert [tuple(t.shape) for t in found.values()] == [(4, 3, 3, 3), *[(4,)] * 5]
     for i, t in enumerate(found.values()): assert torch.equal(t.flatten(), torch.arange(t.numel()) + float(i))
 
 
@@ -209,7 +211,8 @@ def publisher(tmp_path, monkeypatch):
 
     def publish(model, variant, pictures, body, sha256=None):
         files["/net"] = body
-        source = Source(f"http://127.0.0.1:{server.server_port}/net", "net.bin", "MIT", sha256=hashlib.sha256(body).hexdigest()[:8] if sha256 is None else sha256)
+        sha256 = hashlib.sha256(body).hexdigest()[:8] if sha256 is None else sha256
+        source = Source(f"http://127.0.0.1:{server.server_port}/net", "net.bin", "MIT", sha256=sha256)
         monkeypatch.setattr("segnb.weights.records.records", [Record(model, variant, pictures, (source,))])
         return asked
 
@@ -241,8 +244,8 @@ def test_train_fetches_once(publisher, data, tmp_path, capsys):
     assert "loaded 260/330" not in said and "loaded 260/332 tensors of net.bin; encoder, decoder, logit are new" in said
     assert "there are no COCO weights for DeepLabv3p MobileNetV2_x1.0; it starts from IMAGENET" in said
     assert model.loaded.dialect == "torchvision MobileNetV2"
-    weight = model.net.backbone.conv8_1.linear.conv.weight.cpu()
-    assert (weight - theirs["features.17.conv.2.weight"]).abs().mean() < (weight - DeepLabv3p(5).net.backbone.conv8_1.linear.conv.weight.cpu()).abs().mean()
+    last = lambda m: m.net.backbone.conv8_1.linear.conv.weight.cpu()
+    assert (last(model) - theirs["features.17.conv.2.weight"]).abs().mean() < 0.2 * (last(model) - last(DeepLabv3p(5))).abs().mean()
 
 
 def test_trained_on_keeps_what_it_knows(publisher, data, tmp_path, capsys):
@@ -257,7 +260,8 @@ def test_trained_on_keeps_what_it_knows(publisher, data, tmp_path, capsys):
 
 def test_offline_says_what_to_carry_where(publisher, data, tmp_path, monkeypatch):
     publisher("FastSCNN", "", "CITYSCAPES", b"")
-    monkeypatch.setattr("segnb.weights.records.records", [Record("FastSCNN", "", "CITYSCAPES", (Source("http://127.0.0.1:9/fast.tar", "fast.tar", "Apache-2.0"),))])
+    away = Source("http://127.0.0.1:9/fast.tar", "fast.tar", "Apache-2.0")
+    monkeypatch.setattr("segnb.weights.records.records", [Record("FastSCNN", "", "CITYSCAPES", (away,))])
     with pytest.raises(ConnectionError, match="pretrain_weights=None") as e: FastSCNN(5).train(1, data, 2, save_dir=tmp_path / "a")
     assert "http://127.0.0.1:9/fast.tar\n  as fast.tar" in str(e.value) and str(tmp_path / "cache") in str(e.value)
 
@@ -283,7 +287,8 @@ def test_a_wrong_path_is_refused_before_anything_is_written(kind, data, tmp_path
     if kind == "evil": path.write_bytes(pickle.dumps(Path))
     if kind == "dataset": path = data.data_dir
     if kind == "other": torch.save(torchvision.models.resnet18().state_dict(), path)
-    with pytest.raises(ValueError, match="cannot be read as weights|must fit at least half"): UNet(5).train(1, data, 2, save_dir=tmp_path / "out", pretrain_weights=path)
+    with pytest.raises(ValueError, match="cannot be read as weights|must fit at least half"):
+        UNet(5).train(1, data, 2, save_dir=tmp_path / "out", pretrain_weights=path)
     assert not (tmp_path / "out").exists()
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 # %% ../../nbs/61_weights.names.ipynb #paddlex_name
-_slashed = {"conv.weight": "/weights", "conv.bias": "/biases", "deconv.weight": "/weights", "bn.weight": "/BatchNorm/gamma", "bn.bias": "/BatchNorm/beta",
-            "bn.running_mean": "/BatchNorm/moving_mean", "bn.running_var": "/BatchNorm/moving_variance"}
-_flat = {"conv.weight": "_weights", "conv.bias": "_offset", "bn.weight": "_bn_scale", "bn.bias": "_bn_offset", "bn.running_mean": "_bn_mean",
-         "bn.running_var": "_bn_variance"}
+_slashed = {"conv.weight": "/weights", "conv.bias": "/biases", "deconv.weight": "/weights", "bn.weight": "/BatchNorm/gamma",
+            "bn.bias": "/BatchNorm/beta", "bn.running_mean": "/BatchNorm/moving_mean", "bn.running_var": "/BatchNorm/moving_variance"}
+_flat = {"conv.weight": "_weights", "conv.bias": "_offset", "bn.weight": "_bn_scale", "bn.bias": "_bn_offset",
+         "bn.running_mean": "_bn_mean", "bn.running_var": "_bn_variance"}
 
 
 def paddlex_name(
@@ -86,7 +86,8 @@ _torchvision_mobilenet = rules_of("backbone.",
 _timm_mobilenet = rules_of("backbone.",
     (r"conv_stem", lambda: "conv1_1.conv"),
     (r"bn1", lambda: "conv1_1.bn"),
-    (r"blocks\.0\.0\.(conv_dw|bn1|conv_pw|bn2)", lambda p: "conv2_1." + dict(conv_dw="dwise.conv", bn1="dwise.bn", conv_pw="linear.conv", bn2="linear.bn")[p]),
+    (r"blocks\.0\.0\.(conv_dw|bn1|conv_pw|bn2)",
+     lambda p: "conv2_1." + dict(conv_dw="dwise.conv", bn1="dwise.bn", conv_pw="linear.conv", bn2="linear.bn")[p]),
     (r"blocks\.(\d)\.(\d)\.bn(\d)", lambda s, k, i: f"conv{s + 2}_{k + 1}.{_inside[i - 1]}.bn"),
     (r"blocks\.(\d)\.(\d)\.conv_(pw|dw|pwl)", lambda s, k, p: f"conv{s + 2}_{k + 1}.{dict(pw='expand', dw='dwise', pwl='linear')[p]}.conv"))
 
@@ -98,7 +99,8 @@ _clas_mobilenet = rules_of("backbone.",
 
 _clas_mobilenet3 = rules_of("backbone.",
     (r"conv\.(conv|bn)", lambda p: f"conv1.{p}"),
-    (r"blocks\.(\d+)\.(expand|bottleneck|linear)_conv\.(conv|bn)", lambda n, i, p: f"conv{n + 2}.{dict(_clas_inside, bottleneck='depthwise')[i]}.{p}"),
+    (r"blocks\.(\d+)\.(expand|bottleneck|linear)_conv\.(conv|bn)",
+     lambda n, i, p: f"conv{n + 2}.{dict(_clas_inside, bottleneck='depthwise')[i]}.{p}"),
     (r"blocks\.(\d+)\.mid_se\.conv(\d)", lambda n, i: f"conv{n + 2}.se.{i}.conv"),
     (r"last_second_conv\.(conv|bn)", lambda p: f"conv_last.{p}"))
 

@@ -52,7 +52,8 @@ def pass_on(
     at = torch.special.ndtri((torch.arange(1000) + 0.5) / 1000)  # A thousand equally likely places of the bell curve
     cut = (offset[:, None] + scale.abs()[:, None] * at).clamp(0, 6)
     mean, var, n = cut.mean(1), cut.var(1, unbiased=False), len(scale)
-    return {"conv.weight": torch.eye(n)[:, :, None, None], "bn.weight": (var + eps).sqrt(), "bn.bias": mean, "bn.running_mean": mean, "bn.running_var": var}
+    return {"conv.weight": torch.eye(n)[:, :, None, None], "bn.weight": (var + eps).sqrt(), "bn.bias": mean,
+            "bn.running_mean": mean, "bn.running_var": var}
 
 
 _expansion = "backbone.conv2_1.expand."
@@ -117,8 +118,9 @@ def fit_weights(
     state = {n: t.to(ours[n].dtype) for n, t in {**extra, **found}.items() if n in ours and t.shape == ours[n].shape}
     misfit = {n: (tuple(t.shape), tuple(ours[n].shape)) for n, t in found.items() if n in ours and n not in state}
     heads = [(b[0], a[0]) for a, b in misfit.values() if len(a) == 4 and a[1:] == b[1:] and b[0] == _classes(net)]
+    unused = [n for n in tensors if names.get(n) not in ours and names.get(n, n) not in folded]
     loaded = Loaded(source, dialect, [n for n in state if n not in extra], [n for n in state if n in extra],
-                    [n for n in ours if n not in state and n not in misfit], misfit, [n for n in tensors if names.get(n) not in ours and names.get(n, n) not in folded], heads[0] if heads else None)
+                    [n for n in ours if n not in state and n not in misfit], misfit, unused, heads[0] if heads else None)
     return _checked(state, loaded, len(ours))
 
 
@@ -130,10 +132,10 @@ def _classes(net):
 def _checked(state, loaded, total):
     "Raise unless the weights are numbers, and enough of them"
     if 2 * len(state) < total:
-        raise ValueError(f"{loaded.source} must fit at least half of this network, got {len(state)} of {total} tensors; it holds weights of another network, "
-                         f"such as {', '.join([*loaded.unused, *loaded.misfit][:3])}")
+        raise ValueError(f"{loaded.source} must fit at least half of this network, got {len(state)} of {total} tensors; "
+                         f"it holds weights of another network, such as {', '.join([*loaded.unused, *loaded.misfit][:3])}")
     broken = [n for n, t in state.items() if not torch.isfinite(t).all()]
-    if broken: raise ValueError(f"{loaded.source} must hold finite numbers, but {broken[0]} does not: the file is damaged, or its training went wrong")
+    if broken: raise ValueError(f"{loaded.source} must hold finite numbers, but {broken[0]} does not: it is damaged, or its training went wrong")
     return state, loaded
 
 # %% ../../nbs/64_weights.pretrained.ipynb #load_weights

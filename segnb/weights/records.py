@@ -35,7 +35,10 @@ _imagenet = "https://paddle-imagenet-models-name.bj.bcebos.com/"
 _paddleseg = "https://paddleseg.bj.bcebos.com/models/"
 
 
-def _timm(name, licence, **more): return Source(f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors", f"{name}.safetensors", licence, **more)
+def _timm(name, licence, **more):
+    return Source(f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors", f"{name}.safetensors", licence, **more)
+
+
 def _clas(path): return Source(f"{_imagenet}dygraph/{path}_pretrained.pdparams", f"{path.split('/')[-1]}_pretrained.pdparams", "Apache-2.0")
 def _tar(name): return Source(f"{_imagenet}{name}_pretrained.tar", f"{name}_pretrained.tar", "Apache-2.0")
 def _whole(file, base=_paddleseg): return Source(base + file, file, "Apache-2.0", "BGR", **_half)
@@ -53,9 +56,10 @@ class Record:
 def _mobilenet2(scale):
     "ImageNet weights of a MobileNetV2"
     name = "MobileNetV2" + ("" if scale == "1.0" else f"_x{scale.replace('.', '_')}")
-    others = (Source("https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "mobilenet_v2-b0353104.pth", "BSD-3-Clause", sha256="b0353104", note=_identity),
-              _timm("mobilenetv2_100.ra_in1k", "Apache-2.0", note=_identity)) if scale == "1.0" else ()
-    return *others, _clas(name), _tar(name)
+    if scale != "1.0": return _clas(name), _tar(name)
+    file = "mobilenet_v2-b0353104.pth"
+    return (Source(f"https://download.pytorch.org/models/{file}", file, "BSD-3-Clause", sha256="b0353104", note=_identity),
+            _timm("mobilenetv2_100.ra_in1k", "Apache-2.0", note=_identity), _clas(name), _tar(name))
 
 
 def _hrnet(width):
@@ -80,12 +84,13 @@ def _deeplab():
     yield v3, "CITYSCAPES", (_whole("deeplabv3p_mobilenetv3_large_cityscapes.tar.gz"),)
 
 
-_seg_unet = "unet_cityscapes_1024x512_160k"
+_unet = "unet_cityscapes_1024x512_160k"
+_seg_unet = Source(f"https://bj.bcebos.com/paddleseg/dygraph/cityscapes/{_unet}/model.pdparams", f"{_unet}.pdparams", "Apache-2.0", **_half,
+                   note="trained with maps enlarged from half-pixel centres: train on before you predict")
 records = [
     *(Record("DeepLabv3p", *row) for row in _deeplab()),
     Record("UNet", "", "COCO", (_whole("unet_coco_v3.tgz"),)),
-    Record("UNet", "", "CITYSCAPES", (Source(f"https://bj.bcebos.com/paddleseg/dygraph/cityscapes/{_seg_unet}/model.pdparams", f"{_seg_unet}.pdparams",
-                                             "Apache-2.0", **_half, note="trained with maps enlarged from half-pixel centres: train on before you predict"),)),
+    Record("UNet", "", "CITYSCAPES", (_seg_unet,)),
     *(Record("HRNet", str(w), "IMAGENET", _hrnet(w)) for w in (18, 30, 32, 40, 44, 48, 60, 64)),
     Record("HRNet", "18", "CITYSCAPES", (_whole("hrnet_w18_bn_cityscapes.tgz"),)),
     Record("FastSCNN", "", "CITYSCAPES", (_whole("fast_scnn_cityscape.tar"),)),
