@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .data.datasets import Batches, SegDataset, check_dataset, equal_batches, training_batch
-from .data.transforms import undo
+from .data.transforms import Compose, Normalize, undo
 from .infer.predict import Asker, fitted, label_of, size_rules
 from .losses import make_loss
 from .metrics import ConfusionMatrix
@@ -98,10 +99,11 @@ def make_folder(
 def starting_weights(
     model,             # A segmenter
     pretrain_weights,  # 'IMAGENET', 'COCO', 'CITYSCAPES', a path, or None
+    transforms: Compose | None = None,  # Of the training data; None skips the advice about their normalisation
 ) -> Iterable[Event]:  # What happens when it is gone through: the weights are loaded
     "Prepare what a training begins with; a file that cannot be used is refused now"
     if pretrain_weights is None: return ()
-    if pretrain_weights in picture_sets: return _published(model, str(pretrain_weights))
+    if pretrain_weights in picture_sets: return _published(model, str(pretrain_weights), transforms)
     if not Path(pretrain_weights).exists():
         raise ValueError(f"`pretrain_weights` must be {', '.join(map(repr, picture_sets))}, None, or a file or folder that exists, "
                          f"got {str(pretrain_weights)!r}")
@@ -116,7 +118,7 @@ def _given(model, state, loaded):
     yield Noted(str(loaded))
 
 
-def _published(model, pictures):
+def _published(model, pictures, transforms):
     "Fetch and load what was published for a model"
     name, variant = type(model).__name__, str(getattr(model, "backbone", getattr(model, "width", "")))
     record, who = find_record(name, variant, pictures), f"{name} {variant}".strip()
@@ -127,6 +129,14 @@ def _published(model, pictures):
         source = yield from _fetched(record.sources)
         with model.lock: model.loaded = load_weights(model.net, weights_folder() / source.file, source.colours)
         yield Noted(str(model.loaded))
+        if transforms and not _used_to(source, transforms): yield Noted(f"these weights were trained with {source.normalize}; so may you")
+
+
+def _used_to(source, transforms):
+    "Whether weights find pictures as bright as those they were trained on"
+    mine = [t for t in transforms.transforms if isinstance(t, Normalize)]
+    alike = lambda a, b: len(a) != len(b) or np.allclose(a, b, atol=0.02)
+    return not mine or alike(mine[0].mean, source.mean[::-1]) and alike(mine[0].std, source.std[::-1])
 
 
 def _fetched(sources):

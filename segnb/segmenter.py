@@ -166,7 +166,7 @@ class Segmenter:
         check_options(Segmenter.train, given)
         refuse_what_is_not_there(given)
         check_plan(self, given)
-        begin = starting_weights(self, given["pretrain_weights"])
+        begin = starting_weights(self, given["pretrain_weights"], given["train_dataset"].transforms)
         device, folder = pick_device(given["device"]), make_folder(given["save_dir"])
         self.net.to(device)
         self._adopt(given)

@@ -26,6 +26,7 @@ class Source:
     @property
     def normalize(self) -> str:  # For images as this package reads them, blue first
         "The transform that these weights are used to"
+        if (self.mean, self.std) == ((0.5,) * 3, (0.5,) * 3): return "Normalize()"
         return f"Normalize(mean={list(self.mean[::-1])}, std={list(self.std[::-1])})"
 
 # %% ../../nbs/62_weights.records.ipynb #sources
@@ -112,20 +113,25 @@ def find_record(
 # %% ../../nbs/62_weights.records.ipynb #weights_table
 class WeightsTable:
     "Every published file, as a table in a notebook and as lines elsewhere"
-    heads = "model", "pictures", "file", "licence", "colours", "used to", "note"
+    heads = "model", "pictures", "file", "licence", "colours", "normalised", "note"
 
     def __init__(self,
         model: str = "",  # Name of the segmenter; '' shows all
     ):
-        self.rows = [(f"{r.model} {r.variant}".strip(), r.pictures, s.file, s.licence, s.colours, s.normalize, s.note)
+        self.rows = [(f"{r.model} {r.variant}".strip(), r.pictures, s.file, s.licence, s.colours, _brightness(s), s.note)
                      for r in records if model in ("", r.model) for s in r.sources]
 
     def __repr__(self): return "\n".join(f"{name:39} {pictures:11} {file}" for name, pictures, file, *_ in self.rows)
 
     def _repr_html_(self):
-        cells = lambda row, tag: "".join(f"<{tag} style='text-align:left'>{html.escape(c)}</{tag}>" for c in row)
-        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
+        cells = lambda row, tag: "".join(f"<{tag} style='text-align:left;white-space:{space}'>{html.escape(c)}</{tag}>"
+                                         for c, space in zip(row, ["nowrap"] * 6 + ["normal"], strict=True))
+        before = [("", "")] + [row[:2] for row in self.rows]
+        body = "".join(f"<tr>{cells(('', '', *row[2:]) if row[:2] == last else row, 'td')}</tr>" for row, last in zip(self.rows, before))
         return f"<table><thead><tr>{cells(self.heads, 'th')}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _brightness(source): return "to -1 .. 1" if source.normalize == "Normalize()" else "as ImageNet"
 
 
 def weights_table(
