@@ -4,6 +4,8 @@ bench/bench_forward.py [SIDE]      (default 512)
 """
 
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from timing import interleave, line, ratio
@@ -14,8 +16,8 @@ CLASSES = 19
 
 
 def main():
-    try: import segmentation_models_pytorch as smp
-    except ImportError: return print("bench_forward: segmentation_models_pytorch is not installed; pip install -e '.[bench]'")
+    if find_spec("segmentation_models_pytorch") is None: return print("bench_forward needs segmentation_models_pytorch; pip install -e '.[bench]'")
+    smp = import_module("segmentation_models_pytorch")
     side = int(sys.argv[1]) if len(sys.argv) > 1 else 512
     x = torch.rand(1, 3, side, side)
     theirs = smp.DeepLabV3Plus("mobilenet_v2", encoder_weights=None, classes=CLASSES).eval()

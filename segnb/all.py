@@ -6,6 +6,7 @@ from .folders import *
 from .figures import *
 from .data.images import *
 from .data.transforms import *
+from .data.augment import *
 from .data.datasets import *
 from .data.scenes import *
 from .losses import *

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from .data import transforms
+from .data import augment  # noqa: F401  Its transforms are found by name
 from .data.transforms import Compose
 from .models import DeepLabv3p, FastSCNN, HRNet, UNet
 from .segmenter import Segmenter
+from .spec import from_spec
 from .weights.files import read_weights
 from .weights.names import paddlex_name
 from .weights.pretrained import fit_weights
@@ -62,10 +63,10 @@ def _transforms(notes, path, red_first):
     for item in notes.get("Transforms") or []:
         (name, given), = item.items()
         if name.startswith("Arrange"): continue
-        if not hasattr(transforms, name): raise NotImplementedError(f"{path} uses the transform `{name}`, which is not there yet")
         options = {k: v[::-1] if red_first and k in _of_colours and isinstance(v, list) else v for k, v in (given or {}).items()}
-        made.append(getattr(transforms, name)(**options))
-    return Compose(made) if made else None  # type: ignore[call-arg]
+        try: made.append(from_spec({"class": name, **options}))
+        except ValueError as e: raise ValueError(f"{path} uses the transform `{name}`: {e}") from None
+    return Compose(made) if made else None
 
 # %% ../nbs/68_paddlex.ipynb #load_paddlex
 def load_paddlex(

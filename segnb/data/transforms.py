@@ -9,7 +9,7 @@ __all__ = ['TargetSize', 'ImPadding', 'LabelPadding', 'Prob', 'Resized', 'Padded
 
 # %% ../../nbs/11_data.transforms.ipynb #imports
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, dataclass_transform
 
 import cv2
 import numpy as np
@@ -75,6 +75,7 @@ def undo(
     return values
 
 # %% ../../nbs/11_data.transforms.ipynb #transform
+@dataclass_transform()
 def transform(
     cls: type,  # A class with annotated fields and `__call__(sample, rng)`
 ) -> type:      # The same as a checked, registered dataclass
@@ -93,13 +94,34 @@ def _wide_high(size):
         raise ValueError(f"a size must be one whole number or [width, height], each at least 1, got {size!r}")
     return pair
 
-
-def _per_band(values, bands, name):
+# %% ../../nbs/11_data.transforms.ipynb #values
+def per_band(
+    values,      # One number, or one for each band
+    bands: int,  # Of the image
+    name: str,   # Of the option, for the message
+) -> np.ndarray: # (bands,), float32
     "One value for each band; a list of equal values fits any number of bands"
     values = np.atleast_1d(np.asarray(values, np.float32))
     if len(values) == bands: return values
     if (values == values[0]).all(): return np.full(bands, values[0], np.float32)
     raise ValueError(f"`{name}` has {len(values)} values, but the image has {bands} bands; give one value for each band")
+
+
+def some_rng(
+    rng: np.random.Generator | None,  # None makes a new one
+) -> np.random.Generator:             # To draw from
+    "The generator that was given, or a new one"
+    return np.random.default_rng() if rng is None else rng
+
+
+def on_ids(
+    f,                         # Takes and returns a map, by OpenCV
+    label: np.ndarray | None,  # (h, w), class ids of any type
+) -> np.ndarray | None:        # What `f` made of it, of the same type
+    "Let OpenCV move class ids"
+    if label is None: return None
+    fits = label.dtype in (np.uint8, np.uint16)
+    return f(label if fits else label.astype(np.float32)).astype(label.dtype)
 
 # %% ../../nbs/11_data.transforms.ipynb #Resize
 _interp = {n: getattr(cv2, f"INTER_{n}") for n in ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")}
@@ -115,7 +137,7 @@ def resize_to(
     h, w, bands = sample.image.shape
     image = sample.image if sample.image.dtype == np.uint8 and interp == "NEAREST" else sample.image.astype(np.float32)
     image = cv2.resize(image, (width, height), interpolation=_interp[interp]).reshape(height, width, bands)
-    label = None if sample.label is None else cv2.resize(sample.label, (width, height), interpolation=cv2.INTER_NEAREST)
+    label = on_ids(lambda ids: cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST), sample.label)
     return sample.moved(image, label, Resized(h, w))
 
 
@@ -167,7 +189,7 @@ def pad_to(
     "Extend a sample to the right and to the bottom"
     h, w, bands = sample.image.shape
     if w >= width and h >= height: return sample
-    fill = _per_band(im_padding_value, bands, "im_padding_value")
+    fill = per_band(im_padding_value, bands, "im_padding_value")
     kind = sample.image.dtype if (fill == fill.astype(sample.image.dtype)).all() else np.float32
     image = np.empty((max(h, height), max(w, width), bands), kind)
     image[:], image[:h, :w] = fill, sample.image
@@ -199,15 +221,12 @@ def _flip(sample, axis):
     return sample.moved(np.flip(sample.image, axis), None if sample.label is None else np.flip(sample.label, axis), Flipped(axis))
 
 
-def _rng(rng): return np.random.default_rng() if rng is None else rng
-
-
 @transform
 class RandomHorizontalFlip:
     "Mirror left to right, now and then"
     prob: Prob = 0.5
 
-    def __call__(self, sample, rng=None): return _flip(sample, 1) if _rng(rng).random() < self.prob else sample
+    def __call__(self, sample, rng=None): return _flip(sample, 1) if some_rng(rng).random() < self.prob else sample
 
 
 @transform
@@ -215,7 +234,7 @@ class RandomVerticalFlip:
     "Turn upside down, now and then"
     prob: Prob = 0.1
 
-    def __call__(self, sample, rng=None): return _flip(sample, 0) if _rng(rng).random() < self.prob else sample
+    def __call__(self, sample, rng=None): return _flip(sample, 0) if some_rng(rng).random() < self.prob else sample
 
 # %% ../../nbs/11_data.transforms.ipynb #RandomPaddingCrop
 @transform
@@ -229,7 +248,7 @@ class RandomPaddingCrop:
         width, height = _wide_high(self.crop_size)
         sample = pad_to(sample, width, height, self.im_padding_value, self.label_padding_value)
         h, w = sample.image.shape[:2]
-        y, x = _rng(rng).integers(h - height + 1), _rng(rng).integers(w - width + 1)
+        y, x = some_rng(rng).integers(h - height + 1), some_rng(rng).integers(w - width + 1)
         cut = np.s_[y : y + height, x : x + width]
         return sample.moved(sample.image[cut], None if sample.label is None else sample.label[cut], Cropped())
 
@@ -246,7 +265,7 @@ class Normalize:
         bands: int,  # Of the image
     ) -> tuple:      # Two float32 arrays (bands,): x * scale + shift is the normalised value
         "The same as one multiplication and one addition"
-        mean, std, low, high = (_per_band(getattr(self, n), bands, n).astype(np.float64) for n in ("mean", "std", "min_val", "max_val"))
+        mean, std, low, high = (per_band(getattr(self, n), bands, n).astype(np.float64) for n in ("mean", "std", "min_val", "max_val"))
         if (std * (high - low) == 0).any(): raise ValueError(f"`std` must hold no 0 and `max_val` must differ from `min_val`, got {self}")
         scale = 1 / ((high - low) * std)
         return scale.astype(np.float32), (-low * scale - mean / std).astype(np.float32)
