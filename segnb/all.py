@@ -8,6 +8,7 @@ from .data.images import *
 from .data.transforms import *
 from .data.augment import *
 from .data.datasets import *
+from .data.batches import *
 from .data.scenes import *
 from .losses import *
 from .metrics import *

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .data.datasets import Batches, SegDataset, check_dataset, equal_batches, training_batch
+from .data.batches import Batches, equal_batches, training_batch
+from .data.datasets import SegDataset, check_dataset, check_finite
 from .data.transforms import Compose, Normalize, undo
 from .infer.predict import Asker, fitted, label_of, size_rules
 from .losses import make_loss
@@ -197,7 +198,7 @@ def training_batches(
 
 def _augment(sample, rng, transforms, check):
     "A sample as the network learns from it"
-    return check(transforms.before_batch(sample, rng))
+    return check(check_finite(transforms.before_batch(sample, rng)))
 
 # %% ../nbs/65_learning.ipynb #evaluation
 def evaluation(

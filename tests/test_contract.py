@@ -4,6 +4,8 @@ import inspect
 
 import pytest
 
+import segnb.all
+from segnb.data.datasets import SegDataset
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet
 
 LOSSES = dict(use_bce_loss=False, use_dice_loss=False, class_weight=None, ignore_index=255)
@@ -43,6 +45,31 @@ def test_verbs(cls, verb): assert documented(getattr(cls, verb)) == list(VERBS[v
 @pytest.mark.parametrize("other", ["start", "training"])
 def test_other_drivers_take_what_train_takes(other):
     assert documented(getattr(UNet, other)) == documented(UNet.train)
+
+
+def test_dataset():
+    assert documented(SegDataset) == list(dict(data_dir=NEEDED, file_list=NEEDED, label_list=None, transforms=None, num_workers="auto",
+                                               buffer_size=100, parallel_method="process", shuffle=False).items())
+
+
+TRANSFORMS = dict(
+    RandomHorizontalFlip=dict(prob=0.5), RandomVerticalFlip=dict(prob=0.1), Resize=dict(target_size=NEEDED, interp="LINEAR"),
+    ResizeByLong=dict(long_size=256), ResizeRangeScaling=dict(min_value=400, max_value=600),
+    ResizeStepScaling=dict(min_scale_factor=0.75, max_scale_factor=1.25, scale_step_size=0.25),
+    Normalize=dict(mean=[0.5] * 3, std=[0.5] * 3, min_val=[0] * 3, max_val=[255.0] * 3), Clip=dict(min_val=[0] * 3, max_val=[255.0] * 3),
+    Padding=dict(target_size=NEEDED, im_padding_value=[127.5] * 3, label_padding_value=255), RandomBlur=dict(prob=0.1),
+    RandomPaddingCrop=dict(crop_size=512, im_padding_value=[127.5] * 3, label_padding_value=255),
+    RandomRotate=dict(rotate_range=15, im_padding_value=[127.5] * 3, label_padding_value=255),
+    RandomScaleAspect=dict(min_scale=0.5, aspect_ratio=0.33),
+    RandomDistort=dict(brightness_range=0.5, brightness_prob=0.5, contrast_range=0.5, contrast_prob=0.5, saturation_range=0.5, saturation_prob=0.5,
+                       hue_range=18, hue_prob=0.5),
+    ComposedSegTransforms=dict(mode=NEEDED, min_max_size=[400, 600], train_crop_size=[512, 512], mean=[0.5] * 3, std=[0.5] * 3,
+                               random_horizontal_flip=True),
+)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms(name): assert documented(getattr(segnb.all, name)) == list(TRANSFORMS[name].items())
 
 
 def test_every_public_option_says_what_it_means():

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Range', 'ResizeRangeScaling', 'ResizeStepScaling', 'RandomScaleAspect', 'RandomRotate', 'RandomDistort', 'RandomBlur',
-           'Clip', 'ComposedSegTransforms']
+           'Clip', 'FillMissing', 'ComposedSegTransforms']
 
 # %% ../../nbs/15_data.augment.ipynb #imports
 from dataclasses import field, replace
@@ -198,6 +198,19 @@ class Clip:
         low, high = (per_band(getattr(self, n), sample.image.shape[2], n) for n in ("min_val", "max_val"))
         if (low > high).any(): raise ValueError(f"`min_val` must be at most `max_val` in every band, got {self}")
         return replace(sample, image=np.clip(sample.image.astype(np.float32), low, high))
+
+# %% ../../nbs/15_data.augment.ipynb #FillMissing
+@transform
+class FillMissing:
+    "Fill pixels that are not numbers, and unlabel them"
+    value: Annotated[float, "What stands there afterwards"] = 0.0
+    label_value: LabelPadding = 255
+
+    def __call__(self, sample, rng=None):
+        holes = ~np.isfinite(sample.image)
+        if not holes.any(): return sample
+        label = None if sample.label is None else np.where(holes.any(2), self.label_value, sample.label).astype(np.int32)
+        return replace(sample, image=np.where(holes, np.float32(self.value), sample.image), label=label)
 
 # %% ../../nbs/15_data.augment.ipynb #ComposedSegTransforms
 def ComposedSegTransforms(  # noqa: N802

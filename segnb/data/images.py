@@ -9,7 +9,9 @@ __all__ = ['palette', 'read_image', 'read_label', 'write_label', 'to_rgb', 'over
 import colorsys
 from pathlib import Path
 
+import cv2
 import numpy as np
+import tifffile
 from PIL import Image, ImageFile, ImageOps
 
 # %% ../../nbs/10_data.images.ipynb #palette
@@ -24,49 +26,135 @@ def _open(path):
     if not path.is_file(): raise FileNotFoundError(f"there is no image file {path}")
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ValueError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True, so half an image would pass for a whole one; set it to False")
-    if path.suffix.lower() in (".tif", ".tiff"):
-        raise NotImplementedError(f"{path}: TIFF is not read yet; save the array as .npy, or the picture as PNG")
     try:
         picture = Image.open(path)
-        deep = ";16" in str(picture.tile)
         picture.load()
     except Exception as e:
         raise ValueError(f"{path} cannot be read as an image: {e}") from e
-    if deep and picture.mode in ("RGB", "RGBA"):
-        raise NotImplementedError(f"{path}: 16-bit colour PNG is not read yet; save the array as .npy")
     return ImageOps.exif_transpose(picture)
 
 
-def _read_array(path):
-    "An array saved as .npy; never runs code"
-    try: return np.load(path, allow_pickle=False)
+def _read_array(path, window=None):
+    "An array saved as .npy, or a part of it; never runs code"
+    try: return _cut(np.load(path, allow_pickle=False, mmap_mode="r" if window else None), window)
     except FileNotFoundError: raise FileNotFoundError(f"there is no image file {path}") from None
     except Exception as e: raise ValueError(f"{path} cannot be read as an array: {e}") from e
+
+# %% ../../nbs/10_data.images.ipynb #deep
+def _is_deep_png(path):
+    "Whether a PNG has 16 bits for each of several bands"
+    with open(path, "rb") as f: head = f.read(26)
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] in (b"\x02", b"\x06")
+
+
+def _read_deep(path):
+    "A 16-bit colour PNG, blue first"
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None: raise ValueError(f"{path} cannot be read as an image: OpenCV could not decode it")
+    return image
+
+# %% ../../nbs/10_data.images.ipynb #tiff
+def _is_tiff(path):
+    "Whether a file begins like a TIFF, old or big"
+    with open(path, "rb") as f: return f.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _open_tiff(path):
+    "A TIFF, to read from"
+    try: return tifffile.TiffFile(path)
+    except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
+
+
+def _bands_last(image, axes, path):
+    "An array with its axes in the order Y, X, bands"
+    if len(axes) not in (2, 3) or "Y" not in axes or "X" not in axes:
+        raise ValueError(f"{path} must hold one picture, got axes {axes} of shape {image.shape}; save one page of it")
+    order = [axes.index("Y"), axes.index("X"), *(i for i, a in enumerate(axes) if a not in "YX")]
+    return image.transpose(order)
+
+
+def _read_tiff(path):
+    "All of a TIFF"
+    with _open_tiff(path) as f:
+        try: return _bands_last(f.series[0].asarray(), f.series[0].axes, path), _is_colour(f.pages[0])
+        except ValueError: raise
+        except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
+
+
+def _is_colour(page): return page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel in (3, 4)
+
+
+def _segments(page, x, y, width, height):
+    "Numbers of the tiles or strips that a window touches"
+    high, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    across, down = -(-page.imagewidth // wide), -(-page.imagelength // high)
+    planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
+    for plane in range(planes):
+        for row in range(y // high, min(-(-(y + height) // high), down)):
+            for column in range(x // wide, min(-(-(x + width) // wide), across)): yield (plane * down + row) * across + column
+
+
+def _read_tiff_window(path, x, y, width, height):
+    "A part of a TIFF, with no more read than is needed"
+    with _open_tiff(path) as f:
+        page = f.pages[0]
+        if len(f.series[0].pages) > 1:
+            raise ValueError(f"{path} keeps each band on a page of its own; windows are read from files with all bands on one page")
+        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+        out = np.zeros((page.samplesperpixel, height, width, 1) if planar else (1, height, width, page.samplesperpixel), page.dtype)
+        for i in _segments(page, x, y, width, height):
+            f.filehandle.seek(page.dataoffsets[i])
+            data, (plane, _, top, left, _), shape = page.decode(f.filehandle.read(page.databytecounts[i]), i, jpegtables=page.jpegtables)
+            if data is not None: _paste(out[plane if planar else 0], data[0][: shape[1], : shape[2]], left - x, top - y)
+        return np.concatenate(list(out), 2) if planar else out[0], _is_colour(page)
+
+
+def _paste(out, part, x, y):
+    "Put the part of `part` that falls into `out` there"
+    top, left, bottom, right = max(y, 0), max(x, 0), min(y + part.shape[0], out.shape[0]), min(x + part.shape[1], out.shape[1])
+    out[top:bottom, left:right] = part[top - y : bottom - y, left - x : right - x]
 
 # %% ../../nbs/10_data.images.ipynb #read_image
 _plain_modes = {"L": "L", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16", "F": "F", "I": "I", "1": "L", "LA": "L"}
 
 
+def _decoded(path, window):
+    "Pixels of a file, and whether red comes first in them; with `window` of a TIFF or .npy only that part"
+    if path.suffix.lower() == ".npy": return _read_array(path, window), False
+    if not path.is_file(): raise FileNotFoundError(f"there is no image file {path}")
+    if _is_tiff(path): return _read_tiff_window(path, *window) if window else _read_tiff(path)
+    if _is_deep_png(path): return _cut(_read_deep(path), window), False
+    picture = _open(path)
+    mode = _plain_modes.get(picture.mode, "RGB")
+    return _cut(np.asarray(picture if picture.mode == mode else picture.convert(mode)), window), True
+
+
+def _cut(image, window):
+    "A part of an image; None takes all of it"
+    if window is None: return image
+    x, y, width, height = window
+    return image[y : y + height, x : x + width]
+
+
 def read_image(
-    path: str | Path,  # PNG, JPEG, BMP or .npy file
-) -> np.ndarray:       # (h, w, bands), as stored: uint8, uint16 or float32; colours in BGR order
-    "Read an image"
-    if Path(path).suffix.lower() == ".npy": image = _read_array(path)
-    else:
-        picture = _open(path)
-        mode = _plain_modes.get(picture.mode, "RGB")
-        image = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    path: str | Path,  # PNG, JPEG, BMP, TIFF or .npy file
+    window: tuple[int, int, int, int] | None = None,  # (x, y, width, height) of a part, in pixels; None reads all
+) -> np.ndarray:       # (h, w, bands), as stored: uint8, uint16, float32 and others; colours in BGR order
+    "Read an image, or a part of it; of a TIFF or .npy only that part is read"
+    image, red_first = _decoded(Path(path), window)
     if image.ndim == 2: image = image[..., None]
     if image.ndim != 3: raise ValueError(f"{path} must hold an image of 2 or 3 axes, got shape {image.shape}")
-    if Path(path).suffix.lower() != ".npy" and image.shape[2] >= 3: image = image[..., [2, 1, 0, *range(3, image.shape[2])]]
+    if red_first and image.shape[2] >= 3: image = image[..., [2, 1, 0, *range(3, image.shape[2])]]
+    if red_first and image.shape[2] == 4 and image.dtype == np.uint8 and (image[..., 3] == 255).all(): image = image[..., :3]
     return np.ascontiguousarray(image)
 
 # %% ../../nbs/10_data.images.ipynb #read_label
 def read_label(
-    path: str | Path,  # PNG with one band or a palette, or .npy
+    path: str | Path,  # PNG with one band or a palette, TIFF with one band, or .npy
 ) -> np.ndarray:       # (h, w), uint8 or wider; the class id of each pixel
     "Read a label map"
     if Path(path).suffix.lower() == ".npy": label = _read_array(path)
+    elif Path(path).is_file() and _is_tiff(path): label = _read_tiff(path)[0]
     else:
         picture = _open(path)
         if picture.mode not in ("L", "P", "1", "I;16", "I"):

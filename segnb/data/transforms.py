@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, dataclass_transform
 import cv2
 import numpy as np
 
+from .images import overlay, to_rgb
+from ..figures import figure
 from ..options import Between, check_options, visible_defaults
 from ..spec import registered
 
@@ -274,6 +276,61 @@ class Normalize:
         scale, shift = self.scale_shift(sample.image.shape[2])
         return replace(sample, image=sample.image.astype(np.float32) * scale + shift)
 
+# %% ../../nbs/11_data.transforms.ipynb #foreign
+def is_foreign(
+    t,         # A transform
+) -> bool:     # Whether it is one of torchvision's or albumentations'
+    "Whether a transform is not one of ours"
+    return type(t).__module__.split(".")[0] in ("torchvision", "albumentations")
+
+
+def _flipped_colours(image): return np.ascontiguousarray(image[..., [2, 1, 0, *range(3, image.shape[2])]]) if image.shape[2] >= 3 else image
+
+
+def foreign(
+    t,                # A transform of torchvision (v2) or albumentations
+    sample: Sample,   # Any
+    rng: np.random.Generator | None,  # To seed it from
+) -> Sample:          # With a geometry that cannot be undone
+    "Let another library transform a sample"
+    image, seed = _flipped_colours(sample.image), int(some_rng(rng).integers(2**31))
+    f = _torchvision if type(t).__module__.startswith("torchvision") else _albumentations
+    image, label = f(t, image, sample.label, seed)
+    return sample.moved(_flipped_colours(image), label, Cropped())
+
+
+def _torchvision(t, image, label, seed):
+    "An image and its label through a transform of torchvision v2"
+    import torch
+    from torchvision import tv_tensors
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        given = [tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))]
+        if label is not None: given.append(tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(label))[None]))
+        made = t(*given)
+    made = list(made) if isinstance(made, tuple | list) else [made]
+    return np.ascontiguousarray(made[0].permute(1, 2, 0).numpy()), made[1][0].numpy() if label is not None else None
+
+
+def _albumentations(t, image, label, seed):
+    "An image and its label through a transform of albumentations"
+    if hasattr(t, "set_random_seed"): t.set_random_seed(seed)
+    made = t(image=image) if label is None else t(image=image, mask=label)
+    return made["image"], made.get("mask")
+
+
+def draw_grid(
+    samples: list[Sample],  # With or without labels
+):                          # A matplotlib figure
+    "Draw samples side by side, classes over them"
+    fig = figure(1.7 * len(samples), 1.8)
+    for i, s in enumerate(samples, 1):
+        ax = fig.add_subplot(1, len(samples), i)
+        shown = np.clip(s.image, 0, 255).astype(np.uint8) if samples[0].image.dtype == np.uint8 else s.image
+        ax.imshow(to_rgb(shown) if s.label is None else overlay(shown, s.label, 0.3))
+        ax.axis("off")
+    return fig
+
 # %% ../../nbs/11_data.transforms.ipynb #Compose
 @transform
 class Compose:
@@ -285,6 +342,21 @@ class Compose:
         if not self.transforms: raise ValueError("`transforms` must hold at least one transform, such as Normalize(), got []")
 
     def __call__(self, sample, rng=None): return self._through(self.transforms, sample, rng)
+
+    def add_augmenters(self,
+        augmenters: list,  # Transforms, ours or those of torchvision v2 and albumentations
+    ):
+        "Put transforms in front of the others"
+        self.transforms = [*augmenters, *self.transforms]
+
+    def show(self,
+        sample: Sample,  # As read
+        n: int = 6,      # How often it is transformed
+        seed: int = 0,   # Of the first time; each further one has the next
+    ):                   # A matplotlib figure
+        "Draw what these transforms make of a sample"
+        made = [sample, *(self.before_batch(sample, np.random.default_rng(seed + i)) for i in range(n))]
+        return draw_grid(made)
 
     def before_batch(self,
         sample: Sample,  # As read
@@ -303,5 +375,5 @@ class Compose:
     def _normalize(self): return self.transforms[-1] if isinstance(self.transforms[-1], Normalize) else None
 
     def _through(self, transforms, sample, rng):
-        for t in transforms: sample = t(sample, rng)
+        for t in transforms: sample = foreign(t, sample, rng) if is_foreign(t) else t(sample, rng)
         return sample

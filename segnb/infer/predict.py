@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.datasets import Batch, equal_batches
+from ..data.batches import Batch, equal_batches
+from ..data.datasets import check_finite
 from ..data.images import read_image
 from ..data.transforms import Compose, Padded, Sample, undo
 from ..draw import areas, class_names, draw_answer
@@ -71,7 +72,7 @@ def fitted(
     multiple: int = 1,  # Height and width must be multiples of this
 ) -> Sample:            # The same if it fits
     "Extend an image by its own edge until a network can take it"
-    h, w = sample.image.shape[:2]
+    h, w = check_finite(sample).image.shape[:2]
     high, wide = (-(-max(side, smallest) // multiple) * multiple for side in (h, w))
     if (high, wide) == (h, w): return sample
     return sample.moved(np.pad(sample.image, ((0, high - h), (0, wide - w), (0, 0)), "edge"), None, Padded(h, w))

@@ -10,7 +10,7 @@ from segnb.widgets.panel import Panel
 from segnb.widgets.viewer import view
 
 folder = write_scenes("scenes", train=16, val=4, size=(128, 128))
-def data(part): return SegDataset(folder, folder/f"{part}_list.txt", folder/"labels.txt", Compose([Normalize()]), 0, part == "train")
+def data(part): return SegDataset(folder, folder/f"{part}_list.txt", folder/"labels.txt", Compose([Normalize()]), 0, shuffle=part == "train")
 train, val = data("train"), data("val")
 panel = Panel(FastSCNN, train, val, num_epochs=200, pretrain_weights=None)
 panel""",
