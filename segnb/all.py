@@ -9,6 +9,7 @@ from .data.transforms import *
 from .data.augment import *
 from .data.datasets import *
 from .data.batches import *
+from .data.doctor import *
 from .data.scenes import *
 from .losses import *
 from .metrics import *

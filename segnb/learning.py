@@ -18,6 +18,7 @@ import torch
 
 from .data.batches import Batches, equal_batches, training_batch
 from .data.datasets import SegDataset, check_dataset, check_finite
+from .data.doctor import diagnose
 from .data.transforms import Compose, Normalize, undo
 from .infer.predict import Asker, fitted, label_of, size_rules
 from .losses import make_loss
@@ -81,7 +82,16 @@ def check_data(
     if data.labels and len(data.labels) != model.num_classes:
         raise ValueError(f"`{name}` names {len(data.labels)} classes, but the model was built with num_classes={model.num_classes}; "
                          f"build it with num_classes={len(data.labels)}")
-    check_dataset(data, model.check)
+    try: check_dataset(data, model.check)
+    except ValueError as e: raise ValueError(f"{e}{_advice(model, data)}") from None
+
+
+def _advice(model, data):
+    "What the label doctor says of the first labels of a set that cannot be learned from"
+    if not isinstance(data, SegDataset) or data.label_map: return ""
+    files = data.file_list[:100]
+    found = diagnose([f[0] for f in files], [f[-1] for f in files], model.num_classes)
+    return f"\nThe label doctor suggests: {found.code}" if found.code else ""
 
 
 def make_folder(
