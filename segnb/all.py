@@ -10,6 +10,7 @@ from .data.augment import *
 from .data.datasets import *
 from .data.batches import *
 from .data.doctor import *
+from .data.outlines import *
 from .data.scenes import *
 from .losses import *
 from .metrics import *

@@ -19,7 +19,7 @@ import torch
 from .data.batches import Batches, equal_batches, training_batch
 from .data.datasets import SegDataset, check_dataset, check_finite
 from .data.doctor import diagnose
-from .data.transforms import Compose, Normalize, undo
+from .data.transforms import Compose, Normalize, is_foreign, undo
 from .infer.predict import Asker, fitted, label_of, size_rules
 from .losses import make_loss
 from .metrics import ConfusionMatrix
@@ -68,6 +68,9 @@ def check_plan(
     if len(train) < size:
         raise ValueError(f"`train_batch_size` must be at most the number of training samples, {len(train)}, got {size}; "
                          f"pass train_batch_size={len(train)}")
+    if val is not None and (others := [t for t in getattr(val.transforms, "transforms", []) if is_foreign(t)]):
+        raise ValueError(f"`eval_dataset` must have transforms of segnb only, because they are saved with the model, got {type(others[0]).__name__} "
+                         f"of {type(others[0]).__module__.split('.')[0]}; keep it for training")
     for name, data in (("train_dataset", train), ("eval_dataset", val)):
         if data is not None: check_data(model, name, data)
 

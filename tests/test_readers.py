@@ -70,6 +70,14 @@ def test_transforms_of_albumentations():
     assert np.array_equal(out.image, recipe(sample, np.random.default_rng(1)).image)
 
 
+def test_what_cannot_be_saved_is_refused_before_training(shared, tmp_path):
+    train = bands_of(shared, "clouds_6band", "train", Compose([Normalize([0] * 6, [1] * 6, [0] * 6, [1] * 6)]))
+    val = bands_of(shared, "clouds_6band", "val", Compose([Mirror(), *train.transforms.transforms]))
+    with pytest.raises(ValueError, match="must have transforms of segnb only, because they are saved with the model, got Mirror"):
+        FastSCNN(5, input_channel=6).train(1, train, 1, val, save_dir=tmp_path / "out", pretrain_weights=None)
+    assert not (tmp_path / "out").exists()
+
+
 def test_same_epoch_from_threads_and_processes(shared):
     from segnb.data.batches import Batches, training_batch
 
