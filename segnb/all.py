@@ -5,6 +5,7 @@ from .spec import *
 from .folders import *
 from .figures import *
 from .data.images import *
+from .data.sample import *
 from .data.transforms import *
 from .data.augment import *
 from .data.datasets import *

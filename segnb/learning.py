@@ -19,7 +19,8 @@ import torch
 from .data.batches import Batches, equal_batches, training_batch
 from .data.datasets import SegDataset, check_dataset, check_finite
 from .data.doctor import diagnose
-from .data.transforms import Compose, Normalize, is_foreign, undo
+from .data.sample import undo
+from .data.transforms import Compose, Normalize, is_foreign
 from .infer.predict import Asker, fitted, label_of, size_rules
 from .losses import make_loss
 from .metrics import ConfusionMatrix

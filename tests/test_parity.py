@@ -10,7 +10,7 @@ from paddle_names import fill, names_of
 from torch import nn
 
 import segnb.all  # noqa: F401  Every transform is registered
-from segnb.data.transforms import Sample
+from segnb.data.sample import Sample
 from segnb.losses import make_loss
 from segnb.metrics import ConfusionMatrix
 from segnb.nets.deeplab import DeepLabv3p

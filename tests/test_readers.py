@@ -7,7 +7,8 @@ import torch
 from segnb.data.augment import FillMissing
 from segnb.data.datasets import SegDataset, value_counts
 from segnb.data.images import read_image, read_label
-from segnb.data.transforms import Compose, Normalize, RandomPaddingCrop, Sample
+from segnb.data.sample import Sample
+from segnb.data.transforms import Compose, Normalize, RandomPaddingCrop
 from segnb.models import FastSCNN
 
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ..data.batches import Batch, equal_batches
 from ..data.datasets import check_finite
 from ..data.images import read_image
-from ..data.transforms import Compose, Padded, Sample, undo
+from ..data.sample import Padded, Sample, undo
+from ..data.transforms import Compose
 from ..draw import areas, class_names, draw_answer
 from .tiles import Tile, read_window, stitch, tile_grid
 from ..nets.layers import SegNet, resize
