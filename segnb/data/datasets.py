@@ -59,7 +59,7 @@ def files_by_name(
     "Find files in a folder or by a pattern"
     place = Path(place)
     folder, pattern = (place, "*") if place.is_dir() else (place.parent, place.name)
-    end = Path(pattern).stem.rpartition("*")[2]
+    end = Path(pattern).stem.rpartition("*")[2] if "*" in pattern else ""
     return {p.stem.removesuffix(end): p for p in sorted(folder.glob(pattern)) if p.is_file() and not p.name.startswith(".")}
 
 # %% ../../nbs/13_data.datasets.ipynb #pair_files
