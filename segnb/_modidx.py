@@ -327,6 +327,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'segnb/infer/predict.py'),
                                      'segnb.infer.predict.Prediction.values': ( 'infer.predict.html#prediction.values',
                                                                                 'segnb/infer/predict.py'),
+                                     'segnb.infer.predict._alike': ('infer.predict.html#_alike', 'segnb/infer/predict.py'),
                                      'segnb.infer.predict._prediction': ('infer.predict.html#_prediction', 'segnb/infer/predict.py'),
                                      'segnb.infer.predict._version': ('infer.predict.html#_version', 'segnb/infer/predict.py'),
                                      'segnb.infer.predict.answering': ('infer.predict.html#answering', 'segnb/infer/predict.py'),

@@ -15,7 +15,9 @@ def test_every_pixel_is_kept_once_and_no_tile_is_idle(size, tile_size, pad_size)
     tiles, count = tile_grid(size, tile_size, pad_size), np.zeros(size[::-1], int)
     for t in tiles:
         assert t.keep.w > 0 and t.keep.h > 0
-        assert (t.seen.w, t.seen.h) == (tile_size[0] + 2 * pad_size[0], tile_size[1] + 2 * pad_size[1])
+        assert (t.seen.w, t.seen.h) == (t.keep.w + 2 * pad_size[0], t.keep.h + 2 * pad_size[1])
+        assert t.keep.w == tile_size[0] or t.keep.x + t.keep.w == size[0]
+        assert t.keep.h == tile_size[1] or t.keep.y + t.keep.h == size[1]
         count[t.keep.y : t.keep.y + t.keep.h, t.keep.x : t.keep.x + t.keep.w] += 1
     assert (count == 1).all()
 

@@ -197,13 +197,19 @@ def predict_tiles(
     answer: Callable = label_of,  # `label_of` or `scores_of`
 ) -> Iterator[tuple[Tile, np.ndarray]]:  # Each tile with the answer for its kept area
     "Predict an image tile by tile"
-    for first in range(0, len(tiles), batch_size):
-        some = tiles[first : first + batch_size]
+    for some in _alike(tiles, batch_size):
         (batch,) = equal_batches([asker.prepare(read_window(image, t.seen)) for t in some])
         logits, size = asker.logits(batch), tuple(batch.images.shape[2:])
         for i, (tile, sample) in enumerate(zip(some, batch.samples)):
             if sample.steps: yield tile, undo(answer(logits[i : i + 1], size), sample.steps, answer is scores_of)[tile.inner]
             else: yield tile, answer(logits[i : i + 1], size, tile.inner)
+
+
+def _alike(tiles, most):
+    "Tiles in groups whose windows are of one size"
+    for size in dict.fromkeys((t.seen.w, t.seen.h) for t in tiles):
+        same = [t for t in tiles if (t.seen.w, t.seen.h) == size]
+        for first in range(0, len(same), most): yield same[first : first + most]
 
 
 def overlap_tile(

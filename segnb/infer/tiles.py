@@ -45,8 +45,8 @@ def tile_grid(
     for name, pair, rule in (("tile_size", tile_size, Pair(1)), ("pad_size", pad_size, Pair(0))):
         if not rule(pair): raise ValueError(f"`{name}` must be {rule}, got {list(pair)}")
     (w, h), (tw, th), (pw, ph) = size, tile_size, pad_size
-    return [Tile(Box(x, y, min(tw, w - x), min(th, h - y)), Box(x - pw, y - ph, tw + 2 * pw, th + 2 * ph))
-            for y in range(0, h, th) for x in range(0, w, tw)]
+    kept = [Box(x, y, min(tw, w - x), min(th, h - y)) for y in range(0, h, th) for x in range(0, w, tw)]
+    return [Tile(k, Box(k.x - pw, k.y - ph, k.w + 2 * pw, k.h + 2 * ph)) for k in kept]
 
 # %% ../../nbs/52_infer.tiles.ipynb #read_window
 def mirrored(
