@@ -67,7 +67,7 @@ def _missing_expansion(found, net):
     return {_expansion + name: value for name, value in layer.items()}
 
 # %% ../../nbs/64_weights.pretrained.ipynb #Loaded
-def _several(n, what): return f"{n} {what}{'' if n == 1 else 's'}"
+def _several(n, one, many): return f"{n} {one if n == 1 else many}"
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class Loaded:
     def __str__(self):
         total = len(self.loaded) + len(self.filled) + len(self.new) + len(self.misfit)
         said = [f"loaded {len(self.loaded) + len(self.filled)}/{total} tensors of {self.source}"]
-        if self.head: said.append(f"head is new ({_several(self.head[0], 'class').replace('classs', 'classes')}, file has {self.head[1]})")
+        if self.head: said.append(f"head is new ({_several(self.head[0], 'class', 'classes')}, file has {self.head[1]})")
         parts = list(dict.fromkeys(n.split(".")[0] for n in self.new))
         if parts: said.append(f"{', '.join(parts)} {'is' if len(parts) == 1 else 'are'} new")
-        if others := len(self.misfit) - (2 if self.head and any(n.endswith("bias") for n in self.misfit) else 1 if self.head else 0):
-            said.append(f"{_several(others, 'tensor')} of another shape started anew")
+        others = [n for n, (theirs, ours) in self.misfit.items() if (ours[0], theirs[0]) != self.head]
+        if others: said.append(f"{_several(len(others), 'tensor', 'tensors')} of another shape started anew")
         return "; ".join(said)
 
     def details(self) -> str:  # Several lines
