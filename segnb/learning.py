@@ -28,7 +28,7 @@ from .train.events import EvalStep, Event, Fetching, Noted
 from .train.schedule import default_optimizer, own_optimizer, poly_lr, set_rate
 from .weights.fetch import fetch, weights_folder
 from .weights.files import read_weights
-from .weights.pretrained import fit_weights, load_weights
+from .weights.pretrained import fit_weights
 from .weights.records import find_record, picture_sets
 
 # %% ../nbs/65_learning.ipynb #pick_device
@@ -142,8 +142,7 @@ def _published(model, pictures, transforms):
     else:
         if record.pictures != pictures: yield Noted(f"there are no {pictures} weights for {who}; it starts from {record.pictures}")
         source = yield from _fetched(record.sources)
-        with model.lock: model.loaded = load_weights(model.net, weights_folder() / source.file, source.colours)
-        yield Noted(str(model.loaded))
+        yield from _given(model, *fit_weights(model.net, read_weights(weights_folder() / source.file), source.file, source.colours))
         if transforms and not _used_to(source, transforms): yield Noted(f"these weights were trained with {source.normalize}; so may you")
 
 

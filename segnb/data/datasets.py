@@ -309,7 +309,6 @@ def class_shares(
     ignore_index: int = 255,  # Not counted
 ) -> np.ndarray:              # (num_classes,), share of the counted pixels, sums to 1
     "Share of the labelled pixels that each class covers"
-    counts = np.zeros(num_classes, np.int64)
-    for sample in dataset:
-        counts += np.bincount(sample.label[sample.label != ignore_index], minlength=num_classes)[:num_classes]
+    found = value_counts(dataset)
+    counts = np.array([0 if v == ignore_index else found.get(v, 0) for v in range(num_classes)])
     return counts / max(counts.sum(), 1)

@@ -41,9 +41,13 @@ def _read_array(path, window=None):
     except Exception as e: raise ValueError(f"{path} cannot be read as an array: {e}") from e
 
 # %% ../../nbs/10_data.images.ipynb #deep
-def _is_deep_png(path):
+def _head(path):
+    "The first bytes of a file, which tell what it is"
+    with open(path, "rb") as f: return f.read(26)
+
+
+def _is_deep_png(head):
     "Whether a PNG has 16 bits for each of several bands"
-    with open(path, "rb") as f: head = f.read(26)
     return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] in (b"\x02", b"\x06")
 
 
@@ -54,31 +58,27 @@ def _read_deep(path):
     return image
 
 # %% ../../nbs/10_data.images.ipynb #tiff
-def _is_tiff(path):
+def _is_tiff(head):
     "Whether a file begins like a TIFF, old or big"
-    with open(path, "rb") as f: return f.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _open_tiff(path):
-    "A TIFF, to read from"
-    try: return tifffile.TiffFile(path)
+def _from_tiff(path, read, *args):
+    "What `read` makes of a TIFF; whatever goes wrong, the message names the file"
+    try:
+        with tifffile.TiffFile(path) as f: return read(f, *args)
     except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
 
 
-def _bands_last(image, axes, path):
+def _bands_last(image, axes):
     "An array with its axes in the order Y, X, bands"
     if len(axes) not in (2, 3) or "Y" not in axes or "X" not in axes:
-        raise ValueError(f"{path} must hold one picture, got axes {axes} of shape {image.shape}; save one page of it")
+        raise ValueError(f"it must hold one picture, got axes {axes} of shape {image.shape}; save one page of it")
     order = [axes.index("Y"), axes.index("X"), *(i for i, a in enumerate(axes) if a not in "YX")]
     return image.transpose(order)
 
 
-def _read_tiff(path):
-    "All of a TIFF"
-    with _open_tiff(path) as f:
-        try: return _bands_last(f.series[0].asarray(), f.series[0].axes, path), _is_colour(f.pages[0])
-        except ValueError: raise
-        except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
+def _whole(f): return _bands_last(f.series[0].asarray(), f.series[0].axes), _is_colour(f.pages[0])
 
 
 def _is_colour(page): return page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel in (3, 4)
@@ -94,19 +94,17 @@ def _segments(page, x, y, width, height):
             for column in range(x // wide, min(-(-(x + width) // wide), across)): yield (plane * down + row) * across + column
 
 
-def _read_tiff_window(path, x, y, width, height):
+def _window(f, x, y, width, height):
     "A part of a TIFF, with no more read than is needed"
-    with _open_tiff(path) as f:
-        page = f.pages[0]
-        if len(f.series[0].pages) > 1:
-            raise ValueError(f"{path} keeps each band on a page of its own; windows are read from files with all bands on one page")
-        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
-        out = np.zeros((page.samplesperpixel, height, width, 1) if planar else (1, height, width, page.samplesperpixel), page.dtype)
-        for i in _segments(page, x, y, width, height):
-            f.filehandle.seek(page.dataoffsets[i])
-            data, (plane, _, top, left, _), shape = page.decode(f.filehandle.read(page.databytecounts[i]), i, jpegtables=page.jpegtables)
-            if data is not None: _paste(out[plane if planar else 0], data[0][: shape[1], : shape[2]], left - x, top - y)
-        return np.concatenate(list(out), 2) if planar else out[0], _is_colour(page)
+    page = f.pages[0]
+    if len(f.series[0].pages) > 1: raise ValueError("each band is on a page of its own; windows are read from files with all bands on one page")
+    planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    out = np.zeros((page.samplesperpixel, height, width, 1) if planar else (1, height, width, page.samplesperpixel), page.dtype)
+    for i in _segments(page, x, y, width, height):
+        f.filehandle.seek(page.dataoffsets[i])
+        data, (plane, _, top, left, _), shape = page.decode(f.filehandle.read(page.databytecounts[i]), i, jpegtables=page.jpegtables)
+        if data is not None: _paste(out[plane if planar else 0], data[0][: shape[1], : shape[2]], left - x, top - y)
+    return np.concatenate(list(out), 2) if planar else out[0], _is_colour(page)
 
 
 def _paste(out, part, x, y):
@@ -122,8 +120,9 @@ def _decoded(path, window):
     "Pixels of a file, and whether red comes first in them; with `window` of a TIFF or .npy only that part"
     if path.suffix.lower() == ".npy": return _read_array(path, window), False
     if not path.is_file(): raise FileNotFoundError(f"there is no image file {path}")
-    if _is_tiff(path): return _read_tiff_window(path, *window) if window else _read_tiff(path)
-    if _is_deep_png(path): return _cut(_read_deep(path), window), False
+    head = _head(path)
+    if _is_tiff(head): return _from_tiff(path, _window, *window) if window else _from_tiff(path, _whole)
+    if _is_deep_png(head): return _cut(_read_deep(path), window), False
     picture = _open(path)
     mode = _plain_modes.get(picture.mode, "RGB")
     return _cut(np.asarray(picture if picture.mode == mode else picture.convert(mode)), window), True
@@ -154,7 +153,7 @@ def read_label(
 ) -> np.ndarray:       # (h, w), uint8 or wider; the class id of each pixel
     "Read a label map"
     if Path(path).suffix.lower() == ".npy": label = _read_array(path)
-    elif Path(path).is_file() and _is_tiff(path): label = _read_tiff(path)[0]
+    elif Path(path).is_file() and _is_tiff(_head(path)): label = _from_tiff(path, _whole)[0]
     else:
         picture = _open(path)
         if picture.mode not in ("L", "P", "1", "I;16", "I"):

@@ -147,7 +147,13 @@ def _from_folder(path):
     if (path / "model.pdparams").exists(): return _from_file(path / "model.pdparams")
     if (path / "__params__").exists():
         raise ValueError("it is an exported model, whose weights have lost their names; give the folder that training saved, such as best_model")
-    return from_files({f.relative_to(path).as_posix(): f.read_bytes() for f in path.rglob("*") if f.is_file() and f.stat().st_size < 2**31})
+    return from_files({f.relative_to(path).as_posix(): _if_weights(f) for f in path.rglob("*") if f.is_file()})
+
+
+def _if_weights(path):
+    "Content of a file that may hold weights, nothing of any other: the folder may be one of photographs"
+    with open(path, "rb") as f: head = f.read(12)
+    return path.read_bytes() if head == bytes(12) or path.suffix == ".pdparams" else b""
 
 
 def _from_file(path):
