@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 
-from .sample import Cropped, Resized, on_ids, per_band, some_rng, transform
+from .sample import Cropped, on_ids, per_band, some_rng, transform
 from segnb.data.transforms import (
     Compose,
     ImPadding,
@@ -24,7 +24,7 @@ from segnb.data.transforms import (
     RandomHorizontalFlip,
     RandomPaddingCrop,
     ResizeByLong,
-    resize_to,
+    scaled_to,
 )
 from ..options import Above, Between, Pair, check_options
 
@@ -44,7 +44,7 @@ class ResizeRangeScaling:
         check_options(self)
         _ordered(self.min_value, self.max_value, ("min_value", "max_value"))
 
-    def __call__(self, sample, rng=None): return ResizeByLong(int(some_rng(rng).uniform(self.min_value, self.max_value) + 0.5))(sample)
+    def move(self, sample, rng=None): return ResizeByLong(int(some_rng(rng).uniform(self.min_value, self.max_value) + 0.5)).move(sample)
 
 
 @transform
@@ -58,14 +58,11 @@ class ResizeStepScaling:
         check_options(self)
         _ordered(self.min_scale_factor, self.max_scale_factor, ("min_scale_factor", "max_scale_factor"))
 
-    def __call__(self, sample, rng=None):
+    def move(self, sample, rng=None):
         low, high, step = self.min_scale_factor, self.max_scale_factor, self.scale_step_size
-        factor = some_rng(rng).choice(np.linspace(low, high, int((high - low) / step + 1))) if step else some_rng(rng).uniform(low, high)
-        h, w, bands = sample.image.shape
-        resized = lambda a, interp: cv2.resize(a, None, fx=factor, fy=factor, interpolation=interp)
-        if round(min(h, w) * factor) < 1: return resize_to(sample, max(1, round(w * factor)), max(1, round(h * factor)))
-        image = resized(sample.image.astype(np.float32), cv2.INTER_LINEAR)
-        return sample.moved(image.reshape(*image.shape[:2], bands), on_ids(lambda ids: resized(ids, cv2.INTER_NEAREST), sample.label), Resized(h, w))
+        factor = float(some_rng(rng).choice(np.linspace(low, high, int((high - low) / step + 1))) if step else some_rng(rng).uniform(low, high))
+        height, width = (round(side * factor) for side in sample.size)
+        return sample.resized(width, height, factor=factor) if min(height, width) > 0 else scaled_to(sample, factor)
 
 # %% ../../nbs/16_data.augment.ipynb #RandomScaleAspect
 @transform
@@ -89,7 +86,7 @@ def _stretched(sample, y, x, dh, dw):
     h, w = sample.image.shape[:2]
     cut = np.s_[y : y + dh, x : x + dw]
     part = replace(sample, image=np.ascontiguousarray(sample.image[cut]), label=None if sample.label is None else sample.label[cut].copy())
-    whole = resize_to(part, w, h)
+    whole = part.resized(w, h).rendered()
     return sample.moved(whole.image, whole.label, Cropped())
 
 # %% ../../nbs/16_data.augment.ipynb #RandomRotate
