@@ -4,6 +4,7 @@ from .options import *
 from .spec import *
 from .folders import *
 from .figures import *
+from .geo import *
 from .data.images import *
 from .data.sample import *
 from .data.transforms import *

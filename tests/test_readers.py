@@ -1,14 +1,18 @@
 """Files as satellites, scanners and other libraries write them."""
 
+import warnings
+
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from segnb.data.augment import FillMissing
 from segnb.data.datasets import SegDataset, value_counts
-from segnb.data.images import read_image, read_label
+from segnb.data.images import read_image, read_label, write_label
 from segnb.data.sample import Sample
 from segnb.data.transforms import Compose, Normalize, RandomPaddingCrop
+from segnb.geo import georeference
 from segnb.models import FastSCNN
 
 
@@ -88,3 +92,18 @@ def test_same_epoch_from_threads_and_processes(shared):
         data.num_workers, data.parallel_method = workers, method
         return torch.cat([b.labels for b in Batches(data, 2, data.transforms.before_batch, training_batch, True).epoch(1)])
     assert torch.equal(labels(0, "process"), labels(2, "thread")) and torch.equal(labels(0, "process"), labels(2, "process"))
+
+
+def test_georeference_of_every_tiff_is_kept(shared, tmp_path):
+    "Label maps written beside real scenes lie where rasterio says that the scenes lie"
+    placed = 0
+    for path in sorted((shared / "data").rglob("*.tif")):
+        found = georeference(path)
+        with warnings.catch_warnings(action="ignore"), rasterio.open(path) as f: transform, crs, nodata, size = f.transform, f.crs, f.nodata, f.shape
+        assert (found is None) == (crs is None) and (found is None or (found.nodata == nodata and found.transform == tuple(transform)[:6]))
+        if found is None: continue
+        write_label(tmp_path / path.name, np.zeros(size, np.uint8), like=path)
+        with rasterio.open(tmp_path / path.name) as f: assert (f.transform, f.crs, f.nodata, f.shape) == (transform, crs, 255, size)
+        with rasterio.open(path) as f: assert np.allclose(found.window(11, 7).at(0, 0), f.xy(7, 11, offset="ul"), rtol=0, atol=1e-12)
+        placed += 1
+    assert placed >= 13

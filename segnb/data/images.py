@@ -14,6 +14,8 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageFile, ImageOps
 
+from ..geo import Georeference, georeference, open_map
+
 # %% ../../nbs/10_data.images.ipynb #palette
 _okabe_ito = [(110, 110, 110), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)]
 _circle = [colorsys.hsv_to_rgb(i * 0.618034 % 1, (0.85, 0.45)[i % 2], (0.95, 0.75, 0.5)[i % 3]) for i in range(248)]
@@ -148,6 +150,15 @@ def read_image(
     return np.ascontiguousarray(image)
 
 # %% ../../nbs/10_data.images.ipynb #read_label
+def _whole_numbers(path, values):
+    "Numbers with a point, if nothing stands behind it"
+    if (wrong := values[values != np.floor(values)]).size:  # A value that is not a number differs from itself
+        raise ValueError(f"{path} must hold whole numbers of shape (h, w), got {values.dtype} with {wrong[0]:.6g} among them "
+                         f"({wrong.size} pixels); a label is the number of a class")
+    if np.abs(values).max(initial=0) > 2**31: raise ValueError(f"{path} must hold ids of classes, got {values.max():.6g}")
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))) if values.min(initial=0) >= 0 else np.int32)
+
+
 def read_label(
     path: str | Path,  # PNG with one band or a palette, TIFF with one band, or .npy
 ) -> np.ndarray:       # (h, w), uint8 or wider; the class id of each pixel
@@ -156,25 +167,39 @@ def read_label(
     elif Path(path).is_file() and _is_tiff(_head(path)): label = _from_tiff(path, _whole)[0]
     else:
         picture = _open(path)
-        if picture.mode not in ("L", "P", "1", "I;16", "I"):
+        if picture.mode not in ("L", "P", "1", "I;16", "I", "F"):
             raise ValueError(f"{path} must hold one class id per pixel, got a {picture.mode} picture; save it with one band or a palette")
         label = np.asarray(picture)
     if label.dtype == bool: label = label.astype(np.uint8)
+    if label.dtype.kind == "f": label = _whole_numbers(path, label)
     if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
         raise ValueError(f"{path} must hold whole numbers of shape (h, w), got {label.dtype} of shape {label.shape}")
     return label
 
 # %% ../../nbs/10_data.images.ipynb #write_label
 def write_label(
-    path: str | Path,   # PNG file to write
+    path: str | Path,   # PNG file to write; TIFF with `like`
     label: np.ndarray,  # (h, w), class ids from 0 to 65535
+    like: str | Path | Georeference | None = None,  # An image that lies in the same place, or its georeference; None writes none
+    ignore_index: int = 255,  # In a TIFF with a georeference: the value that stands for no class
 ):
-    "Write a label map as PNG, in the colours of `palette`"
+    "Write a label map, in the colours of `palette`"
+    if like is not None: return _write_map(Path(path), label, like, ignore_index)
     if label.max(initial=0) > 255: picture = Image.fromarray(label.astype(np.uint16))
     else:
         picture = Image.fromarray(label.astype(np.uint8), "P")
         picture.putpalette(palette.tobytes())
     picture.save(path)
+
+
+def _write_map(path, label, like, ignore_index):
+    "Write a label map as a GeoTIFF"
+    if path.suffix.lower() not in (".tif", ".tiff"): raise ValueError(f"a label map with a georeference must be a .tif, got {path}")
+    place = like if isinstance(like, Georeference) else georeference(like)
+    if place is None: raise ValueError(f"`like` must be an image with a georeference, but {like} has none; leave it out")
+    wide = label.max(initial=0) > 255
+    with open_map(path, (label.shape[1], label.shape[0]), place, "uint16" if wide else "uint8", 1, ignore_index, None if wide else palette) as f:
+        f.write(label.astype(np.uint16 if wide else np.uint8), 1)
 
 # %% ../../nbs/10_data.images.ipynb #to_rgb
 def to_rgb(
