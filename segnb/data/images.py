@@ -53,6 +53,26 @@ def _is_deep_png(head):
     return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10" and head[25:26] in (b"\x02", b"\x06")
 
 
+def _fast(path, head):
+    "A whole JPEG or PNG of 8 bits in grey or colours, blue first, by the faster decoder; None for any other"
+    png, jpeg = head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x08", head[:3] == b"\xff\xd8\xff"
+    if not (png or jpeg): return None
+    data = np.fromfile(path, np.uint8)
+    if jpeg and not data[-1024:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"): return None  # Perhaps cut off: Pillow will know
+    bands = {0: 1, 2: 3}.get(head[25]) if png else _jpeg_bands(data)
+    flags = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+    return cv2.imdecode(data, flags[bands]) if bands in flags else None
+
+
+def _jpeg_bands(data):
+    "Bands of a JPEG, which its frame header names"
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        if 0xC0 <= data[at + 1] <= 0xCF and data[at + 1] not in (0xC4, 0xC8, 0xCC): return int(data[at + 9])
+        at += 2 + (int(data[at + 2]) << 8 | int(data[at + 3]))
+    return None
+
+
 def _read_deep(path):
     "A 16-bit colour PNG, blue first"
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -125,6 +145,7 @@ def _decoded(path, window):
     head = _head(path)
     if _is_tiff(head): return _from_tiff(path, _window, *window) if window else _from_tiff(path, _whole)
     if _is_deep_png(head): return _cut(_read_deep(path), window), False
+    if (image := _fast(path, head)) is not None: return _cut(image, window), False
     picture = _open(path)
     mode = _plain_modes.get(picture.mode, "RGB")
     return _cut(np.asarray(picture if picture.mode == mode else picture.convert(mode)), window), True
@@ -137,6 +158,12 @@ def _cut(image, window):
     return image[y : y + height, x : x + width]
 
 
+def _turned_round(image):
+    "The first three bands in the other order"
+    if image.shape[2] == 3 and image.dtype == np.uint8: return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return image[..., [2, 1, 0, *range(3, image.shape[2])]]
+
+
 def read_image(
     path: str | Path,  # PNG, JPEG, BMP, TIFF or .npy file
     window: tuple[int, int, int, int] | None = None,  # (x, y, width, height) of a part, in pixels; None reads all
@@ -145,7 +172,7 @@ def read_image(
     image, red_first = _decoded(Path(path), window)
     if image.ndim == 2: image = image[..., None]
     if image.ndim != 3: raise ValueError(f"{path} must hold an image of 2 or 3 axes, got shape {image.shape}")
-    if red_first and image.shape[2] >= 3: image = image[..., [2, 1, 0, *range(3, image.shape[2])]]
+    if red_first and image.shape[2] >= 3: image = _turned_round(image)
     if red_first and image.shape[2] == 4 and image.dtype == np.uint8 and (image[..., 3] == 255).all(): image = image[..., :3]
     return np.ascontiguousarray(image)
 
@@ -159,17 +186,22 @@ def _whole_numbers(path, values):
     return values.astype(np.min_scalar_type(int(values.max(initial=0))) if values.min(initial=0) >= 0 else np.int32)
 
 
+def _ids_in(path):
+    "What a label file holds, whatever its numbers"
+    if path.suffix.lower() == ".npy": return _read_array(path)
+    head = _head(path) if path.is_file() else b""
+    if _is_tiff(head): return _from_tiff(path, _whole)[0]
+    if head[25:26] == b"\0" and (label := _fast(path, head)) is not None: return label
+    picture = _open(path)
+    if picture.mode in ("L", "P", "1", "I;16", "I", "F"): return np.asarray(picture)
+    raise ValueError(f"{path} must hold one class id per pixel, got a {picture.mode} picture; save it with one band or a palette")
+
+
 def read_label(
     path: str | Path,  # PNG with one band or a palette, TIFF with one band, or .npy
 ) -> np.ndarray:       # (h, w), uint8 or wider; the class id of each pixel
     "Read a label map"
-    if Path(path).suffix.lower() == ".npy": label = _read_array(path)
-    elif Path(path).is_file() and _is_tiff(_head(path)): label = _from_tiff(path, _whole)[0]
-    else:
-        picture = _open(path)
-        if picture.mode not in ("L", "P", "1", "I;16", "I", "F"):
-            raise ValueError(f"{path} must hold one class id per pixel, got a {picture.mode} picture; save it with one band or a palette")
-        label = np.asarray(picture)
+    label = _ids_in(Path(path))
     if label.dtype == bool: label = label.astype(np.uint8)
     if label.dtype.kind == "f": label = _whole_numbers(path, label)
     if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
