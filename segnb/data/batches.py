@@ -96,16 +96,19 @@ class _Items(Dataset):
 
 
 class _Order:
-    "Lists of (epoch, index), one for each batch"
+    "Lists of (epoch, index), one for each batch, from the epoch `first` on"
 
-    def __init__(self, n, batch_size, shuffle, seed, drop_last):
-        self.n, self.batch_size, self.shuffle, self.seed, self.drop_last, self.epoch = n, batch_size, shuffle, seed, drop_last, 0
+    def __init__(self, n, batch_size, shuffle, seed, drop_last, epochs):
+        self.n, self.batch_size, self.shuffle, self.seed, self.drop_last, self.epochs, self.first = n, batch_size, shuffle, seed, drop_last, epochs, 0
 
     def __len__(self): return self.n // self.batch_size if self.drop_last else -(-self.n // self.batch_size)
 
     def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n) if self.shuffle else np.arange(self.n)
-        for i in range(len(self)): yield [(self.epoch, int(j)) for j in order[i * self.batch_size : (i + 1) * self.batch_size]]
+        for epoch in range(self.first, self.first + self.epochs): yield from self._epoch(epoch)
+
+    def _epoch(self, epoch):
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n) if self.shuffle else np.arange(self.n)
+        for i in range(len(self)): yield [(epoch, int(j)) for j in order[i * self.batch_size : (i + 1) * self.batch_size]]
 
 
 def _quiet(worker): signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -144,8 +147,9 @@ class Batches:
         shuffle: bool = False,   # A new order in every epoch
         seed: int = 0,           # Of order and augmentation
         drop_last: bool = False, # Leave out a last batch that is not full
+        epochs: int = 1,         # How many are asked for in a row; reading runs on from one into the next
     ):
-        self._order = _Order(len(dataset), batch_size, shuffle, seed, drop_last)
+        self._order, self._next, self._stream = _Order(len(dataset), batch_size, shuffle, seed, drop_last, epochs), -1, iter(())
         workers, items, collate = _workers(dataset.num_workers), _Items(dataset, prepare, seed), partial(_or_error, collate=collate)
         ahead = -(-dataset.buffer_size // (batch_size * max(workers, 1)))  # Batches, for each worker
         self._loader: Iterable = []
@@ -159,10 +163,15 @@ class Batches:
 
     def epoch(self, number: int) -> Iterator:
         "The batches of epoch `number`"
-        self._order.epoch = number
-        for batch in self._loader:
+        if number != self._next:
+            self._order.first = number
+            self._stream = iter(self._loader)
+        self._next = -1   # Unless this epoch is gone through to its end
+        for _ in range(len(self)):
+            batch = next(self._stream)
             if isinstance(batch, Exception): raise batch
             yield batch
+        self._next = number + 1 if number + 1 < self._order.first + self._order.epochs else -1
 
 
 def _workers(num_workers):
