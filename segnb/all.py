@@ -5,6 +5,9 @@ from .spec import *
 from .folders import *
 from .figures import *
 from .geo import *
+from .cache import *
+from .data.conventions import *
+from .data.lists import *
 from .data.images import *
 from .data.sample import *
 from .data.transforms import *

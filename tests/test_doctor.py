@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segnb.data.datasets import SegDataset, read_labels, read_mapped, read_pairs
-from segnb.data.doctor import _voc, diagnose
+from segnb.data.conventions import voc_palette
+from segnb.data.datasets import SegDataset, read_mapped
+from segnb.data.doctor import diagnose
 from segnb.data.images import palette, read_label, write_label
+from segnb.data.lists import read_labels, read_pairs
 from segnb.data.transforms import Compose, Normalize
 from segnb.models import FastSCNN
 
@@ -25,7 +27,7 @@ def test_no_false_alarm(shared, name):
     assert diagnose(images, labels, k).findings == [] and diagnose(images, labels).findings == []
 
 
-VOC = np.array(_voc(), np.uint8)
+VOC = np.array(voc_palette(), np.uint8)
 PLANTED = {  # What is done to ids (255 is unlabelled), what it is called, and what cannot come back
     "counted from 1": lambda a: np.where(a == 255, 255, a + 1).astype(np.uint8),
     "gaps": lambda a: np.where(a == 255, 255, a * 20).astype(np.uint8),
@@ -69,7 +71,7 @@ def test_awkward_cases(shared):
     assert kinds("mask_16bit_wrong_size/0.png", "mask_16bit_wrong_size/*_predict.png") == {"size", "not ids"}
     assert "one file an object" in kinds("rgba_instance_masks/*_image.png", "rgba_instance_masks/masks")
     assert kinds("sen1floods11_13band/*_S2Hand.tif", "sen1floods11_13band/*_LabelHand.tif") == {"void value"}
-    assert kinds("mask_0_255/0.png", "mask_0_255/*_label.png") == {"0 and 255"}
+    assert kinds("mask_0_255/0.png", "mask_0_255/*_label.png") == {"0 and 255, inverted"}
 
 
 def test_train_passes_the_doctors_line_on(tmp_path):
