@@ -134,6 +134,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'segnb/data/datasets.py'),
                                      'segnb.data.datasets.SegDataset._check_files': ( 'data.datasets.html#segdataset._check_files',
                                                                                       'segnb/data/datasets.py'),
+                                     'segnb.data.datasets.SegDataset._read': ( 'data.datasets.html#segdataset._read',
+                                                                               'segnb/data/datasets.py'),
                                      'segnb.data.datasets.SegDataset.image': ( 'data.datasets.html#segdataset.image',
                                                                                'segnb/data/datasets.py'),
                                      'segnb.data.datasets.SegDataset.num_samples': ( 'data.datasets.html#segdataset.num_samples',

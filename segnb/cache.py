@@ -9,7 +9,7 @@ __all__ = ['ArrayCache']
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 # %% ../nbs/06_cache.ipynb #key
 def _key(files, given):
     "A name for what follows from these files and words"
-    seen = [(str(Path(f).resolve()), (s := os.stat(f)).st_size, s.st_mtime_ns) for f in files]
+    seen = [(os.path.abspath(f), (s := os.stat(f)).st_size, s.st_mtime_ns) for f in files]
     return hashlib.blake2b(repr((seen, given)).encode(), digest_size=16).hexdigest()
 
 # %% ../nbs/06_cache.ipynb #ArrayCache
@@ -29,7 +29,7 @@ class ArrayCache:
     ): self.folder = Path(folder)
 
     def __call__(self,
-        files: list[Path],  # What the arrays are made from
+        files: Sequence[str | Path],  # What the arrays are made from
         make: Callable[[], tuple[np.ndarray, ...]],  # Makes them, always as many
         given: object = None,  # What else decides about them; must have the same `repr` whenever it means the same
     ) -> list[np.ndarray]:  # Not writeable; mapped from their files
@@ -62,5 +62,6 @@ def _keep(path, array):
         with os.fdopen(fd, "wb") as f: np.save(f, array, allow_pickle=False)
         os.replace(aside, path)
     except OSError as e:
-        raise type(e)(e.errno, f"`cache_dir` could not take {array.nbytes} bytes more: {e.strerror}; choose a larger place, or none", str(path)) from None
+        words = f"`cache_dir` could not take {array.nbytes} bytes more: {e.strerror}; choose a larger place, or none"
+        raise type(e)(e.errno, words, str(path)) from None
     finally: Path(aside).unlink(missing_ok=True)

@@ -149,7 +149,8 @@ class Batches:
         drop_last: bool = False, # Leave out a last batch that is not full
         epochs: int = 1,         # How many are asked for in a row; reading runs on from one into the next
     ):
-        self._order, self._next, self._stream = _Order(len(dataset), batch_size, shuffle, seed, drop_last, epochs), -1, iter(())
+        self._order, self._next = _Order(len(dataset), batch_size, shuffle, seed, drop_last, epochs), -1
+        self._stream: Iterator = iter(())
         workers, items, collate = _workers(dataset.num_workers), _Items(dataset, prepare, seed), partial(_or_error, collate=collate)
         ahead = -(-dataset.buffer_size // (batch_size * max(workers, 1)))  # Batches, for each worker
         self._loader: Iterable = []

@@ -9,11 +9,13 @@ __all__ = ['SegDataset', 'ChangeDetDataset', 'check_sample', 'check_finite', 'ch
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..cache import ArrayCache
 from .conventions import coloured, mapped
 from .images import misnamed, overlay, palette, read_image, read_label, read_values, to_rgb
 from .lists import check_inside, check_twice, read_labels, read_pairs
@@ -56,12 +58,14 @@ class SegDataset:
         shuffle: Annotated[bool, "A new order in every epoch"] = False,
         *,
         label_map: Annotated[dict | None, "Class id by number or (red, green, blue) in the files, 'other' for all else; None reads ids"] = None,
+        cache_dir: Annotated[str | Path | None, "Folder for decoded copies, as large as the pictures are in memory; None decodes each time"] = None,
         allow_outside: Annotated[bool, "The list file may name files that do not lie in `data_dir`"] = False,
     ):
         given = {k: v for k, v in locals().items() if k != "self"}
         check_options(SegDataset, given)
         self.data_dir, self.num_workers, self.shuffle = Path(data_dir), num_workers, shuffle
         self.buffer_size, self.parallel_method, self.label_map = buffer_size, parallel_method, label_map
+        self.cache = ArrayCache(cache_dir) if cache_dir else None
         self.transforms: Any = transforms
         lines = [(i, *pair) for i, pair in enumerate(file_list, 1)] if isinstance(file_list, list) else read_pairs(file_list, self.names)
         self.file_list = [tuple(self.data_dir / name for name in names) for _, *names in lines]
@@ -88,12 +92,17 @@ class SegDataset:
 
     def __getitem__(self, index: int) -> Sample:
         "The sample at `index`, as stored, without transforms"
+        files, read = self.file_list[index], partial(self._read, index)
+        pixels, ids = self.cache(files, read, (type(self).__name__, self.label_map)) if self.cache else read()
+        return Sample(pixels, ids, name=str(files[-1]))
+
+    def _read(self, index):
         (image, *_, label), pixels = self.file_list[index], self.image(index)
         ids = read_mapped(label, self.label_map)
         if pixels.shape[:2] != ids.shape:
             (ih, iw), (lh, lw) = pixels.shape[:2], ids.shape
             raise ValueError(f"image and label must be of one size, got {iw} x {ih} in {image} and {lw} x {lh} in {label}")
-        return Sample(pixels, ids, name=str(label))
+        return pixels, ids
 
     def __iter__(self): return (self[i] for i in range(len(self)))
 
