@@ -19,6 +19,9 @@ from .data.outlines import *
 from .data.scenes import *
 from .losses import *
 from .metrics import *
+from .strips import *
+from .hard_losses import *
+from .objective import *
 from .train.events import *
 from .train.schedule import *
 from .train.loop import *

@@ -22,8 +22,8 @@ from .data.doctor import diagnose
 from .data.sample import undo
 from .data.transforms import Compose, Normalize, is_foreign
 from .infer.predict import Asker, fitted, label_of, size_rules
-from .losses import make_loss
 from .metrics import ConfusionMatrix
+from .objective import make_loss, read_loss
 from .train.events import EvalStep, Event, Fetching, Noted
 from .train.schedule import default_optimizer, own_optimizer, poly_lr, set_rate
 from .weights.fetch import fetch, weights_folder
@@ -65,6 +65,7 @@ def check_plan(
 ):
     "Raise unless these options and these data fit together, and this model"
     train, val, size = given["train_dataset"], given["eval_dataset"], given["train_batch_size"]
+    if given["loss"] is not None: read_loss(given["loss"])
     if given["early_stop"] and val is None: raise ValueError("`early_stop=True` needs an evaluation to look at; pass `eval_dataset`")
     if len(train) < size:
         raise ValueError(f"`train_batch_size` must be at most the number of training samples, {len(train)}, got {size}; "
@@ -174,7 +175,7 @@ class Stepper:
     ):
         self.model, self.given, self.steps, self.done = model, given, steps, 0
         self.loss = make_loss(model.num_classes, model.use_bce_loss, model.use_dice_loss, model.weight_of_classes, model.ignore_index,
-                              model.branch_weights)
+                              model.branch_weights, given["loss"])
         own = given["optimizer"]
         self.own = own is not None
         self.optimizer = own_optimizer(own, model.net) if self.own else default_optimizer(model.net, given["learning_rate"], model.weight_decay)
@@ -184,7 +185,7 @@ class Stepper:
         with self.model.lock:
             self.model.net.train()
             lr, device = self._lr(), self.model.device
-            answers = self.model.net(batch.normalized(self.scale_shift, device))
+            answers = self.model.net.small_logits(batch.normalized(self.scale_shift, device))
             loss = self.loss(answers, batch.labels.to(device, non_blocking=True).long())
             self.optimizer.zero_grad()
             loss.backward()

@@ -141,6 +141,7 @@ class Segmenter:
         *,
         device: Annotated[str, "'auto', 'cpu', 'cuda', 'cuda:1'; 'auto' takes a GPU if there is one"] = "auto",
         seed: Annotated[int, "Of order, augmentation and dropout", Between(0)] = 0,
+        loss: Annotated[str | Callable | None, "Words like '0.5*ce + 0.5*lovasz', a loss, or a function; None is as the model was built"] = None,
         observers: Annotated[Sequence, "Called with every event"] = (),
     ) -> None:
         "Train in this cell; the interrupt button stops after the step at hand and keeps what was learned"

@@ -11,12 +11,12 @@ from torch import nn
 
 import segnb.all  # noqa: F401  Every transform is registered
 from segnb.data.sample import Sample
-from segnb.losses import make_loss
 from segnb.metrics import ConfusionMatrix
 from segnb.nets.deeplab import DeepLabv3p
 from segnb.nets.fastscnn import FastSCNN
 from segnb.nets.hrnet import HRNet
 from segnb.nets.unet import UNet
+from segnb.objective import make_loss
 from segnb.spec import from_spec
 from segnb.train.schedule import default_optimizer, parameter_groups, poly_lr, set_rate
 
