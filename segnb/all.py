@@ -41,4 +41,6 @@ from .paddlex import *
 from .widgets.chart import *
 from .widgets.live import *
 from .widgets.viewer import *
+from .widgets.form import *
+from .widgets.parts import *
 from .widgets.panel import *

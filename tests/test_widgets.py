@@ -9,19 +9,20 @@ import pytest
 from PIL import Image
 from stand_in import FAILURE, Lesson, Tiny, lesson
 
-import segnb.widgets.panel
+import segnb.widgets.form
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
 from segnb.widgets.chart import LiveChart, still_curve
+from segnb.widgets.form import Form, Plan, control_of, meant, shown
 from segnb.widgets.live import LivePlot, Monitor, Progress, RunBar
-from segnb.widgets.panel import Form, Panel, control_of, meant, shown
+from segnb.widgets.panel import Panel
 from segnb.widgets.viewer import TileViewer, classes_of, overview, view
 
 
 @pytest.fixture(autouse=True)
 def everything_is_there(monkeypatch):
     "What the segmenters cannot do yet is no matter of the stand-in"
-    monkeypatch.setattr(segnb.widgets.panel, "not_yet", {})
+    monkeypatch.setattr(segnb.widgets.form, "not_yet", {})
 
 
 def until(what, seconds=10):
@@ -199,17 +200,17 @@ def test_defaults_come_back_from_their_fields():
 
 
 def test_choices_keep_their_types():
-    form = Form(Tiny, dict(width="18_small"))
-    assert form.values["width"] == "18_small"
+    form = Form(Plan([Tiny], dict(width="18_small"), {}))
+    assert form.plan.values["width"] == "18_small"
     press(form, "set", name="width", raw="18")
-    assert form.values["width"] == 18
+    assert form.plan.values["width"] == 18
 
 
 def test_every_broken_rule_blocks_start():
     panel = Panel(Tiny, Lesson())
     assert panel.bar.blocked == ""
     good = dict(panel.values)
-    for o in panel.form.options.values():
+    for o in list(panel.plan.options.values())[1:]:
         for value in (v for rule in o.rules for v in rule.broken_by()):
             press(panel.form, "set", name=o.name, raw=repr(value))
             assert panel.form.errors[o.name].startswith(f"{o.name} must be"), (o.name, value)
@@ -221,7 +222,7 @@ def test_every_broken_rule_blocks_start():
 
 
 def test_options_that_are_not_there_yet_say_so(monkeypatch):
-    monkeypatch.setattr(segnb.widgets.panel, "not_yet", {"pretrain_weights": "pretrained weights are not read yet; pass None"})
+    monkeypatch.setattr(segnb.widgets.form, "not_yet", {"pretrain_weights": "pretrained weights are not read yet; pass None"})
     panel = Panel(Tiny, Lesson())
     assert panel.form.off == {"pretrain_weights": "pretrained weights are not read yet"}
     assert panel.values["pretrain_weights"] is None and "pretrain_weights=None" in panel.code
@@ -232,7 +233,7 @@ def test_two_class_options_say_why_they_are_off():
     assert panel.values["num_classes"] == 3 and panel.values["use_dice_loss"] is False
     assert "two classes" in panel.form.off["use_dice_loss"] and "use_dice_loss" not in panel.code
     panel.set(num_classes=2)
-    assert panel.values["use_dice_loss"] is True and panel.form.off == {}
+    assert panel.values["use_dice_loss"] is True and panel.form.off == {"class_weight": "for the cross entropy only"}
 
 
 def test_the_code_does_what_the_panel_does():
@@ -312,11 +313,24 @@ def test_a_model_that_cannot_be_built_is_told():
 
 
 def test_two_panels_do_not_clash():
-    one, two = Panel(Tiny, Lesson(pause=0.001), num_epochs=3), Panel(Tiny, Lesson(pause=0.001), num_epochs=5)
+    one, two = Panel(Tiny, Lesson(pause=0.001), num_epochs=3), Panel(Tiny, Lesson(pause=0.001), num_epochs=5, save_dir="other")
     one.start(), two.start()
     ends(one, "done"), ends(two, "done")
     assert (len(one.chart), len(two.chart)) == (63, 105)
     assert one.receipt.name != two.receipt.name
+
+
+def test_a_cell_that_is_run_again_does_not_train_twice_into_one_folder():
+    old, new = Panel(Tiny, Lesson(pause=0.002), num_epochs=500, save_dir="here"), Panel(Tiny, Lesson(), save_dir="here")
+    old.start()
+    until(lambda: old.run is not None)
+    new.start()
+    ends(new, "failed")
+    assert new.error.startswith("another panel is training into here; stop it") and new.run is None and old.run.alive
+    old.close()
+    assert old.run.wait(5) == "stopped"
+    new.start()
+    ends(new, "done")
 
 
 def test_unknown_options_are_refused():

@@ -97,20 +97,38 @@ def read_events(
 class Clock:
     "How long a step takes, and how long the rest will take"
 
-    def __init__(self,
-        steps: int,  # In all
-    ): self.left, self.marks = steps, deque([time.perf_counter()], maxlen=21)
+    def __init__(self):
+        self.begin, self.ended, self.begun, self.now, self.evaluating, self.stepped = TrainBegin(0, 0), 0, 0.0, 0.0, 0.0, 0.0
+        self.marks: deque[tuple[float, int]] = deque(maxlen=200)  # Seconds spent on steps, and how many there were
 
-    def tick(self):
-        "One step is done"
-        self.left -= 1
-        self.marks.append(time.perf_counter())
+    def see(self,
+        event,                     # Of the run
+        now: float | None = None,  # Seconds on a clock that stands still during pauses; None reads the machine's
+    ):
+        "Take an event into account"
+        self.now = time.perf_counter() if now is None else now
+        match event:
+            case TrainBegin(): self.begin, self.begun = event, self.now
+            case StepEnd(epoch, step): self._step((epoch - 1) * self.begin.steps + step)
+            case EvalEnd(): self.evaluating += self.now - self.stepped
+            case EpochEnd(epoch): self.ended = epoch
+
+    def _step(self, done):
+        self.stepped = self.now
+        self.marks.append((self.now - self.evaluating, done))
 
     @property
-    def step_time(self) -> float: return (self.marks[-1] - self.marks[0]) / max(len(self.marks) - 1, 1)  # Seconds
+    def step_time(self) -> float:  # Seconds
+        "What one of the last steps took"
+        (t0, n0), (t1, n1) = (self.begun, 0) if len(self.marks) == 1 else self.marks[0], self.marks[-1]
+        return (t1 - t0) / (n1 - n0)
 
     @property
-    def eta(self) -> str: return hms(self.step_time * self.left)  # As h:mm:ss
+    def left(self) -> float | None:  # Seconds; None while nobody can tell
+        "The time it still takes, at the pace of the last steps and evaluations"
+        if len(self.marks) < 2: return None
+        steps, epochs = self.begin.epochs * self.begin.steps - self.marks[-1][1], self.begin.epochs - self.ended
+        return steps * self.step_time + epochs * self.evaluating / max(1, self.ended)
 
 
 def hms(
@@ -140,11 +158,13 @@ class Lines:
 
     def __init__(self,
         every: int = 2,  # Steps between two lines
-    ): self.every, self.fetched = every, 0
+    ): self.every, self.fetched, self.clock = every, 0, Clock()
 
     def __call__(self, event):
+        if isinstance(event, TrainBegin): self.clock = Clock()
+        self.clock.see(event)
         match event:
-            case TrainBegin(epochs, steps): self.begin, self.clock = event, Clock(epochs * steps)
+            case TrainBegin(): self.begin = event
             case Fetching(): self._fetch(event)
             case StepEnd(): self._step(event)
             case EpochEnd(epoch, loss, lr): self._print(f"[TRAIN] Epoch {epoch} finished, loss={loss:.6g}, lr={lr:.6g} .")
@@ -160,11 +180,10 @@ class Lines:
         self.fetched = event.done if event.done < event.total else 0
 
     def _step(self, event):
-        self.clock.tick()
         if event.step % self.every: return
         b, c = self.begin, self.clock
         self._print(f"[TRAIN] Epoch={event.epoch}/{b.epochs}, Step={event.step}/{b.steps}, loss={event.loss:.6g}, lr={event.lr:.6g}, "
-                    f"time_each_step={c.step_time:.2g}s, eta={c.eta}")
+                    f"time_each_step={c.step_time:.2g}s, eta={'?' if c.left is None else hms(c.left)}")
 
     def _print(self, text): print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
 

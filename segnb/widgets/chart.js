@@ -22,6 +22,9 @@ const CSS = `
 .segnb-chart .f0 { fill: var(--first); } .segnb-chart .f1 { fill: var(--second); }
 .segnb-chart .raw { stroke-width: 1; stroke-opacity: .4; } .segnb-chart .line { stroke-width: 2; }
 .segnb-chart .line.s1 { stroke-dasharray: 6 3; }
+.segnb-chart .ghost { stroke: var(--ink); stroke-opacity: .38; stroke-width: 1.3; } .segnb-chart .ghost.g1 { stroke-dasharray: 4 3; }
+.segnb-chart .legend .run { color: var(--soft); font-size: .92em; white-space: normal; } .segnb-chart .legend .run i { font-style: normal; font-weight: 600; }
+.segnb-fold summary { cursor: pointer; color: var(--soft); width: fit-content; }
 .segnb-chart .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }`;
 
 const HTML = `<style>${CSS}</style>
@@ -90,20 +93,27 @@ function span(points) {
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
 
-// The whole picture as SVG text; `at` is the row under the crosshair, or -1.
-function picture(rows, names, W, at, xName) {
-  const width = names.length + 1, H = W < 480 ? 190 : 240, box = { l: 50, r: W - 50, t: 10, b: H - 36 };
-  const lines = names.map((_, i) => series(rows, width, i + 1)), last = rows.length ? rows[rows.length - width] : 1;
-  const most = Math.max(last, 2), left = scale(...span(lines[0])), steps = left.length - 1, right = labels(0, 1 / steps, steps);
-  const low = left[0][0], top = left[steps][0];
+const DASHES = ["", "6 3", "2 3", "9 3 2 3"];
+
+// How a series looks: its own colour where one is given, otherwise one of the chart's two; dashes tell lines apart without colours.
+function look(i, colours) {
+  if (!colours.length) return { line: `class="line s${i}"`, dot: `class="f${i}"` };
+  const colour = `color-mix(in srgb, rgb(${colours[i % colours.length]}) 78%, var(--ink))`;
+  return { line: `class="line" style="stroke:${colour};stroke-dasharray:${DASHES[i % 4]}"`, dot: `style="fill:${colour}"` };
+}
+
+// The axes: the left one for the first `left` series, shares from 0 to 1 at the right for the others, or at the left if they are alone.
+function axes(lines, ghosts, names, left, box, W, H, most, xName) {
+  const values = [...lines.slice(0, left).flat(), ...ghosts.flatMap(g => g.lines.slice(0, left).flat())];
+  const main = left ? scale(...span(values)) : labels(0, 0.25, 4), steps = main.length - 1, right = labels(0, 1 / steps, steps);
+  const low = main[0][0], top = main[steps][0], out = [];
   const x = v => box.l + (box.r - box.l) * v / most, up = part => box.b - (box.b - box.t) * part;
-  const y = [v => up((v - low) / (top - low)), up];
-  const path = (points, i) => points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y[i](b).toFixed(1)}`).join("");
-  const out = [];
-  left.forEach(([v, text], i) => {
-    if (i) out.push(`<line class="grid" x1="${box.l}" x2="${box.r}" y1="${y[0](v)}" y2="${y[0](v)}"/>`);
-    out.push(`<text x="${box.l - 8}" y="${y[0](v) + 4}" text-anchor="end">${text}</text>`);
-    if (names[1]) out.push(`<text x="${box.r + 8}" y="${y[0](v) + 4}">${right[i][1]}</text>`);
+  const y = i => i < left ? v => up((v - low) / (top - low)) : up;
+  main.forEach(([v, text], i) => {
+    const at = up(i / steps);
+    if (i) out.push(`<line class="grid" x1="${box.l}" x2="${box.r}" y1="${at}" y2="${at}"/>`);
+    out.push(`<text x="${box.l - 8}" y="${at + 4}" text-anchor="end">${text}</text>`);
+    if (left && names.length > left) out.push(`<text x="${box.r + 8}" y="${at + 4}">${right[i][1]}</text>`);
   });
   const every = Math.max(1, nice(most / Math.min(8, W / 90)));
   for (let v = 0; v <= most; v += Math.ceil(every)) {
@@ -112,20 +122,35 @@ function picture(rows, names, W, at, xName) {
   }
   out.push(`<line class="axis" x1="${box.l}" x2="${box.r}" y1="${box.b}" y2="${box.b}"/>`);
   out.push(`<text x="${(box.l + box.r) / 2}" y="${H - 4}" text-anchor="middle">${escape(xName)}</text>`);
-  const fine = Math.max(100, Math.round(W)), dense = lines[0].length > 12;
-  if (dense) out.push(`<path class="raw s0" d="${path(thin(lines[0], fine), 0)}"/>`);
-  out.push(`<path class="line s0" d="${path(thin(dense ? smooth(lines[0]) : lines[0], fine), 0)}"/>`);
-  if (names[1]) {
-    out.push(`<path class="line s1" d="${path(thin(lines[1], fine), 1)}"/>`);
-    if (lines[1].length < 80) for (const [a, b] of lines[1]) out.push(`<circle class="f1" cx="${x(a)}" cy="${y[1](b)}" r="3.5"/>`);
-  }
-  if (lines[0].length === 1) out.push(`<circle class="f0" cx="${x(lines[0][0][0])}" cy="${y[0](lines[0][0][1])}" r="3"/>`);
+  return { out, x, y };
+}
+
+// The whole picture as SVG text; `at` is the row under the crosshair, or -1; `others` are the rows of earlier runs.
+function picture(rows, { names, left, colours, others, xName }, W, at) {
+  const width = names.length + 1, H = W < 480 ? 190 : 240, box = { l: 50, r: W - 50, t: 10, b: H - 36 };
+  const lines = names.map((_, i) => series(rows, width, i + 1)), last = rows.length ? rows[rows.length - width] : 1;
+  const ghosts = others.map(o => ({ lines: names.map((_, i) => series(o, width, i + 1)), last: o.length ? o[o.length - width] : 1 }));
+  const most = Math.max(last, 2, ...ghosts.map(g => g.last)), { out, x, y } = axes(lines, ghosts, names, left, box, W, H, most, xName);
+  const path = (points, i) => points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y(i)(b).toFixed(1)}`).join("");
+  const fine = Math.max(100, Math.round(W));
+  ghosts.forEach((g, n) => names.forEach((_, i) => {
+    const points = thin(g.lines[i].length > 12 && i < left ? smooth(g.lines[i]) : g.lines[i], fine), end = points[points.length - 1];
+    if (!end) return;
+    out.push(`<path class="ghost g${i}" d="${path(points, i)}"/>`, `<text x="${Math.min(x(end[0]) + 3, box.r - 8)}" y="${y(i)(end[1]) - 3}">${n + 1}</text>`);
+  }));
+  lines.forEach((line, i) => {
+    const how = look(i, colours), dense = line.length > 12 && i < left;
+    if (dense) out.push(`<path class="raw s${i}" d="${path(thin(line, fine), i)}"/>`);
+    out.push(`<path ${how.line} d="${path(thin(dense ? smooth(line) : line, fine), i)}"/>`);
+    if (i >= left && line.length < 80) for (const [a, b] of line) out.push(`<circle ${how.dot} cx="${x(a)}" cy="${y(i)(b)}" r="${colours.length ? 2.5 : 3.5}"/>`);
+    if (i < left && line.length === 1) out.push(`<circle ${how.dot} cx="${x(line[0][0])}" cy="${y(i)(line[0][1])}" r="3"/>`);
+  });
   if (at >= 0) {
     const a = rows[at * width];
     out.push(`<line class="cross" x1="${x(a)}" x2="${x(a)}" y1="${box.t}" y2="${box.b}"/>`);
     names.forEach((_, i) => {
       const b = rows[at * width + i + 1];
-      if (!Number.isNaN(b)) out.push(`<circle class="f${i}" cx="${x(a)}" cy="${y[i](b)}" r="4.5"/>`);
+      if (!Number.isNaN(b)) out.push(`<circle ${look(i, colours).dot} cx="${x(a)}" cy="${y(i)(b)}" r="4.5"/>`);
     });
   }
   return { svg: `<svg height="${H}" viewBox="0 0 ${W} ${H}" aria-hidden="true">${out.join("")}</svg>`, left: box.l, right: box.r, most };
@@ -133,6 +158,11 @@ function picture(rows, names, W, at, xName) {
 
 function render({ model, el }) {
   el.innerHTML = HTML;
+  if (model.get("fold")) {                                      // folded away under its words
+    const box = make("details", { className: "segnb segnb-fold" }, make("summary", { textContent: model.get("fold") }));
+    el.append(make("style", { textContent: LOOK }), box);
+    box.append(el.querySelector(".segnb-chart"));
+  }
   const find = name => el.querySelector(name), root = find(".segnb-chart"), plot = find(".plot"), live = find("[aria-live]");
   let rows = floats(model.get("data")), at = -1, frame = 0, drawn = null, evaluations = -1, area = null;
   const width = () => model.get("names").length + 1, count = () => rows.length / width();
@@ -145,11 +175,12 @@ function render({ model, el }) {
   function legend() {
     const names = model.get("names"), here = at < 0 ? count() - 1 : at, every = model.get("steps");
     const value = i => at < 0 ? latest(i + 1, here) : rows[here * width() + i + 1];
-    const dot = `<circle class="f1" cx="13" cy="5" r="3.5"/>`;
-    const mark = i => `<svg style="width:26px" height="10" aria-hidden="true"><path class="line s${i}" d="M1,5H25"/>${i ? dot : ""}</svg>`;
+    const left = model.get("left"), colours = model.get("colours"), dot = i => `<circle ${look(i, colours).dot} cx="13" cy="5" r="3.5"/>`;
+    const mark = i => `<svg style="width:26px" height="10" aria-hidden="true"><path ${look(i, colours).line} d="M1,5H25"/>${i >= left ? dot(i) : ""}</svg>`;
     const step = here < 0 ? 0 : rows[here * width()], epoch = every && step ? `epoch ${Math.ceil(step / every)} · ` : "";
     find(".legend").innerHTML = names.map((n, i) => `<span>${mark(i)}${escape(n)} <b>${short(value(i))}</b></span>`).join("")
-      + `<span class="where">${here < 0 ? "" : `${epoch}${escape(model.get("x_name"))} ${step}`}</span>`;
+      + `<span class="where">${here < 0 ? "" : `${epoch}${escape(model.get("x_name"))} ${step}`}</span>`
+      + model.get("others").map((o, i) => `<span class="run"><i>${i + 1}</i> ${escape(o.name)}</span>`).join("");
     const words = names.map((n, i) => `${n} ${short(value(i))}`).join(", ");
     return here < 0 ? "no values yet" : `${epoch}${model.get("x_name")} ${step}: ${words}`;
   }
@@ -169,12 +200,14 @@ function render({ model, el }) {
     frame = 0;
     hideReceipt();
     const W = Math.round(plot.clientWidth), begin = performance.now();
-    el.hidden = root.hidden = !count() && model.get("quiet");
+    el.hidden = root.hidden = !count() && !model.get("others").length && model.get("quiet");
+    if (root.parentElement !== el) root.parentElement.hidden = root.hidden;
     root.style.display = root.hidden ? "none" : "";
     Object.assign(root.dataset, { points: count(), at, messages: root.dataset.messages ?? 0 });
     const text = legend();
     if (W < 60 || root.hidden) return;
-    drawn = picture(rows, model.get("names"), W, at, model.get("x_name"));
+    const others = model.get("others").map(o => floats(o.data));
+    drawn = picture(rows, { names: model.get("names"), left: model.get("left"), colours: model.get("colours"), others, xName: model.get("x_name") }, W, at);
     plot.innerHTML = drawn.svg;
     plot.setAttribute("aria-label", `${model.get("label")}; ${text}. Arrow keys read single values.`);
     const done = series(rows, width(), width() - 1).length;
@@ -218,7 +251,7 @@ function render({ model, el }) {
     later();
   };
 
-  const release = keepKeys(el), sizes = new ResizeObserver(later), traits = ["names", "label", "steps", "x_name", "quiet"];
+  const release = keepKeys(el), sizes = new ResizeObserver(later), traits = ["names", "label", "steps", "x_name", "quiet", "others", "colours", "left"];
   sizes.observe(plot);
   for (const name of traits) model.on(`change:${name}`, later);
   model.on("msg:custom", add);

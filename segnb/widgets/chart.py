@@ -6,13 +6,16 @@
 __all__ = ['script', 'Page', 'still_curve', 'LiveChart']
 
 # %% ../../nbs/70_widgets.chart.ipynb #imports
+import atexit
 import contextvars
 import io
 import threading
 import time
 from array import array
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
 import anywidget
 import numpy as np
@@ -20,13 +23,35 @@ import traitlets as t
 
 import segnb
 
+# %% ../../nbs/70_widgets.chart.ipynb #spawn
+_jobs: WeakSet = WeakSet()
+
+
+def spawn(
+    job: Callable[[], None],  # Handles its own errors
+) -> threading.Thread:        # Begun
+    "Do something in a thread of its own, whose output stays with the cell that asked for it"
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True, name="segnb-job")
+    _jobs.add(thread)
+    thread.start()
+    return thread
+
+
+@atexit.register
+def settle(
+    timeout: float = 5,  # Seconds, for all of them
+):
+    "Wait for the jobs that are at work; a thread that computes while Python ends would take the process down"
+    end = time.monotonic() + timeout
+    for thread in list(_jobs): thread.join(max(0, end - time.monotonic()))
+
 # %% ../../nbs/70_widgets.chart.ipynb #Page
 def script(
     name: str,  # Of a widget's file, without its ending
 ) -> str:       # One ES module
-    "The JavaScript of a widget, with the key guard that all of them share put before it"
+    "The JavaScript of a widget, with the key guard and the look that all of them share put before it"
     folder = Path(segnb.__file__).parent / "widgets"
-    return "\n".join((folder / f"{n}.js").read_text(encoding="utf-8") for n in ("keys", name))
+    return "\n".join((folder / f"{n}.js").read_text(encoding="utf-8") for n in ("keys", "look", name))
 
 
 class Page(anywidget.AnyWidget):
@@ -43,11 +68,11 @@ class Page(anywidget.AnyWidget):
         with self.lock, self.hold_sync():
             for name, value in traits.items(): setattr(self, name, value)
 
-    def said(self, what: str): pass      # what the page asks for; subclasses answer
+    def said(self, what: str, content: dict): pass  # what the page asks for, and its details; subclasses answer
 
     def _hear(self, _, content, buffers):
         self._context = contextvars.copy_context()
-        if content.get("t"): self.said(content["t"])
+        if content.get("t"): self.said(content["t"], content)
         self.send({"t": "did"})
 
     def _send(self, msg, buffers=None):
@@ -69,7 +94,7 @@ _drawing = threading.Lock()  # matplotlib is not made for two threads at once
 
 def still_curve(
     rows: np.ndarray,  # (n, 1 + series), x first; NaN is a gap
-    names: list[str],  # Of the series; the second gets an axis of its own
+    names: list[str],  # Of the series; the first two are drawn, the second on an axis of its own
 ) -> bytes:            # PNG
     "Draw a training curve as a picture"
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -77,7 +102,8 @@ def still_curve(
     with _drawing:
         figure = Figure((6.4, 2.5), dpi=90, layout="constrained")
         axes = figure.subplots()
-        for i, (name, ax, colour, style) in enumerate(zip(names, (axes, axes.twinx()), ("#d9480f", "#1c6dd0"), ("-", "o--"))):
+        both = (axes, axes.twinx())[: len(names)]
+        for i, (name, ax, colour, style) in enumerate(zip(names, both, ("#d9480f", "#1c6dd0"), ("-", "o--"))):
             there = ~np.isnan(rows[:, i + 1])
             ax.plot(rows[there, 0], rows[there, i + 1], style, color=colour, lw=1.6, ms=4)
             ax.set_ylabel(name, color=colour)
@@ -93,11 +119,15 @@ def still_curve(
 class LiveChart(Page):
     "A curve that grows: rows of numbers, drawn in the page"
     _esm = script("chart")
-    names = t.List(t.Unicode(), ["loss", "mIoU"]).tag(sync=True)  # Of the columns after x; the second goes from 0 to 1
+    names = t.List(t.Unicode(), ["loss", "mIoU"]).tag(sync=True)  # Of the columns after x
     label = t.Unicode("Training curve").tag(sync=True)            # For screen readers
     x_name = t.Unicode("step").tag(sync=True)                     # Of the x axis
     steps = t.Int(0).tag(sync=True)                               # In each epoch, to say in which one a step lies
     quiet = t.Bool(False).tag(sync=True)                          # Take no room until there is a point
+    left = t.Int(1).tag(sync=True)                                # How many of the series have the left axis; the others go from 0 to 1
+    colours: t.List = t.List().tag(sync=True)                     # [red, green, blue] of each series; [] takes the chart's own two
+    fold = t.Unicode("").tag(sync=True)                           # Words under which the chart is folded away; '' shows it
+    others: t.List = t.List().tag(sync=True)                      # Curves of earlier runs: 'name' and 'data', like this chart's
     receipt = t.Unicode("").tag(sync=True)                        # Class of the still picture that this chart stands for
     data = t.Bytes(b"").tag(sync=True)                            # The whole history, when a page asks for the state
 
@@ -132,7 +162,16 @@ class LiveChart(Page):
             self._rows, self._opened = array("f"), time.monotonic()
             self._show(0)
 
-    def said(self, what):
+    def overlay(self,
+        name: str,         # What tells it from others
+        rows: np.ndarray,  # (n, 1 + series), as `rows` of a chart of the same series
+        most: int = 6,     # Curves that are kept, the newest
+    ):
+        "Lay the curve of another run behind this one"
+        few = rows[np.any(~np.isnan(rows[:, 2:]), 1) | (np.arange(len(rows)) % (1 + len(rows) // 400) == 0)]
+        self.put(others=[*self.others, dict(name=name, data=few.astype(np.float32).tobytes())][-most:])
+
+    def said(self, what, content):
         with self.lock: self._show(0)
 
     def get_state(self, key=None, drop_defaults=False):

@@ -38,20 +38,16 @@ const CSS = `
 .segnb-form .copy { position: absolute; top: 6px; right: 6px; font: inherit; font-size: .92em; height: 26px; min-width: 66px;
   cursor: pointer; border-radius: 4px;
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
+.segnb-form pre[contenteditable] { cursor: text; }
+.segnb-form .facts { display: flex; flex-wrap: wrap; gap: 2px 22px; margin: 14px 0 0; color: var(--soft); font-variant-numeric: tabular-nums; }
+.segnb-form .facts b { color: var(--ink); font-weight: 600; } .segnb-form .facts:empty { display: none; }
 .segnb-form .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }`;
-
-function make(tag, props = {}, ...children) {
-  const { dataset, ...rest } = props, node = Object.assign(document.createElement(tag), rest);
-  Object.assign(node.dataset, dataset);
-  node.append(...children);
-  return node;
-}
 
 let forms = 0;                                                  // so that two forms never share an id
 
 function control(field, id) {
   const props = { id, name: field.name, title: field.help, dataset: { name: field.name } };
-  if (field.control === "choice") return make("select", props, ...field.choices.map(c => make("option", { value: c, textContent: c })));
+  if (field.control === "choice") return make("select", props, ...Object.entries(field.choices).map(([c, name]) => make("option", { value: c, textContent: name === c ? c : `${c}: ${name}` })));
   if (field.control === "check") return make("input", { ...props, type: "checkbox" });
   const type = field.control === "whole" ? "number" : "text";
   const input = make("input", { ...props, type, placeholder: field.placeholder, autocomplete: "off", spellcheck: false });
@@ -90,16 +86,20 @@ function render({ model, el }) {
   for (const [set, last] of checks) set.append(last);
   main.setAttribute("aria-label", "Main options"); rest.setAttribute("aria-label", "More options");
   more.append(make("summary", { textContent: `More options (${fields.filter(f => !f.main).length})` }), rest);
-  const code = make("pre", { tabIndex: 0, ariaLabel: "The same in Python" }), said = make("span", { className: "unseen", role: "status" });
+  const code = make("pre", { tabIndex: 0, contentEditable: "plaintext-only", spellcheck: false, title: "Change the call, and the fields follow",
+    attr: { role: "textbox", "aria-multiline": true, "aria-label": "The same in Python" } });
+  const facts = make("div", { className: "facts", ariaLive: "polite" }), badCode = make("div", { className: "message bad" });
+  const said = make("span", { className: "unseen", role: "status" });
   const button = make("button", { type: "button", className: "copy", textContent: "Copy", ariaLabel: "Copy the Python code" });
-  const title = [make("b", { textContent: model.get("title") }), make("span", { textContent: model.get("subtitle") })];
+  const title = [make("b"), make("span")];
   const root = make("div", { className: "segnb-form" },
     make("div", { className: "title" }, ...title),
-    main, ...(fields.some(f => !f.main) ? [more] : []), make("div", { className: "code" }, code, button, said));
+    main, ...(fields.some(f => !f.main) ? [more] : []), facts,
+    make("div", { className: "code" }, code, button, said), badCode);
   el.replaceChildren(make("style", { textContent: CSS }), root);
 
   function show(name) {
-    const { input, message, field } = boxes[name], bad = model.get("errors")[name] ?? "", off = model.get("off")[name] ?? "";
+    const { input, message, field, box } = boxes[name], bad = model.get("errors")[name] ?? "", off = model.get("off")[name] ?? "";
     const typing = input.getRootNode().activeElement === input, raw = off ? field.without : model.get("raw")[name];
     if (input.type === "checkbox") input.checked = raw === true;
     else if (!(name in waiting) && !(typing && bad)) { if (input.value !== raw) input.value = raw; }
@@ -108,14 +108,29 @@ function render({ model, el }) {
     message.textContent = bad || off;
     message.classList.toggle("bad", !!bad);
     if (bad && more.contains(input)) more.open = true;
+    box.title = off;
   }
 
   function draw() {
     Object.keys(boxes).forEach(show);
-    code.replaceChildren(...model.get("code").split("\n").map(line => make("div", { textContent: line })));
+    title[0].textContent = model.get("title"); title[1].textContent = model.get("subtitle");
+    const bad = model.get("wrong_code");
+    badCode.textContent = bad;
+    if (!bad && !typed) code.replaceChildren(...model.get("code").split("\n").map(line => make("div", { textContent: line })));
+    code.setAttribute("aria-invalid", !!bad);
+    code.contentEditable = model.get("locked") ? "false" : "plaintext-only";
+    facts.replaceChildren(...Object.entries(model.get("facts")).map(([name, value]) =>
+      make("span", {}, `${name} `, make("b", { textContent: value }))));
     root.dataset.errors = Object.keys(model.get("errors")).length;
     root.dataset.changes = model.get("changes");
   }
+
+  let typed = false;
+  code.addEventListener("input", () => { typed = true; });
+  const typedCode = () => code.innerText.replace(/\n\n/g, "\n");
+  function readCode() { if (typed) { typed = false; model.send({ t: "code", code: typedCode() }); } }
+  code.addEventListener("blur", readCode);
+  code.addEventListener("keydown", e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); e.stopPropagation(); readCode(); } });
 
   function tell(name) {                                         // at once when a field is left, a moment later while it is typed in
     clearTimeout(waiting[name]);

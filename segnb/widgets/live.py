@@ -11,15 +11,15 @@ import html
 import threading
 import time
 from base64 import b64encode
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
+from typing import Any
 
 import traitlets as t
 from fastcore.imports import IN_NOTEBOOK
 
-from ..train.events import EpochEnd, EvalEnd, EvalStep, Event, Fetching, Noted, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
-from ..train.observers import fetch_words
+from ..train.events import EvalEnd, EvalStep, Event, Fetching, Noted, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
+from ..train.observers import Clock, fetch_words
 from .chart import LiveChart, Page, script, still_curve
 
 # %% ../../nbs/71_widgets.live.ipynb #duration
@@ -44,35 +44,29 @@ class Progress:
         self.epoch, self.step, self.evaluated = 0, 0, 0
         self.loss: float | None = None
         self.score, self.best, self.best_epoch = float("nan"), None, 0
-        self.fetching = ""
-        self.warning, self.clock, self._saved = "", 0.0, False
-        self._marks: deque[tuple[float, int]] = deque(maxlen=200)
-        self._ended, self._stepped, self._evaluating = 0, 0.0, 0.0
+        self.fetching = self.best_model = ""
+        self.warning, self.clock, self._saved = "", Clock(), False
 
     def see(self,
         event: Event,  # Of the run
         clock: float,  # Seconds since the start, pauses left out
     ):
         "Take an event into account"
-        self.clock = clock
+        self.clock.see(event, clock)
         if isinstance(event, TrainBegin): self.begin = event
         if isinstance(event, StepEnd): self._step(event)
-        if isinstance(event, EpochEnd): self._ended = event.epoch
         if isinstance(event, EvalStep): self.evaluated = event.step
         if isinstance(event, EvalEnd): self._score(event)
-        if isinstance(event, Saved): self._saved = True
+        if isinstance(event, Saved): self._saved, self.best_model = True, event.path if event.best else self.best_model
         if isinstance(event, Noted | Warned): self.warning = event.message
         self.fetching = fetch_words(event) if isinstance(event, Fetching) else ""
         if isinstance(event, TrainEnd): self.reason, self.message = event.reason, event.message
 
     def _step(self, event):
         self.epoch, self.step, self.loss, self.evaluated = event.epoch, event.step, event.loss, 0
-        self._stepped = self.clock
-        self._marks.append((self.clock - self._evaluating, self.done))
 
     def _score(self, event):
         self.score, self.evaluated = float(next(iter(event.metrics.values()))), 0
-        self._evaluating += self.clock - self._stepped
         if self.best is None or self.score > self.best: self.best, self.best_epoch = self.score, event.epoch
 
     @property
@@ -85,12 +79,7 @@ class Progress:
         return min(1.0, self.done / max(1, self.begin.epochs * self.begin.steps))
 
     @property
-    def left(self) -> float | None:  # Seconds; None while nobody can tell
-        "The time it still takes, at the pace of the last steps and evaluations"
-        if len(self._marks) < 2: return None
-        (t0, n0), (t1, n1) = self._marks[0], self._marks[-1]
-        steps_left, epochs_left = self.begin.epochs * self.begin.steps - n1, self.begin.epochs - self._ended
-        return steps_left * (t1 - t0) / (n1 - n0) + epochs_left * self._evaluating / max(1, self._ended)
+    def left(self) -> float | None: return self.clock.left  # Seconds it still takes; None while nobody can tell
 
     @property
     def text(self) -> str:  # One line
@@ -105,7 +94,7 @@ class Progress:
         return _joined(f"Epoch {max(1, self.epoch)}/{begin.epochs}", where, loss, best, time_left)
 
     def _ending(self):
-        if self.reason == "done": return f"Done: {self.begin.epochs} epochs in {duration(self.clock)}"
+        if self.reason == "done": return f"Done: {self.begin.epochs} epochs in {duration(self.clock.now)}"
         verb, why = ("Failed", "") if self.reason == "failed" else ("Stopped", self.reason)
         return f"{verb} at {int(100 * self.part)} %" + (f": {why}" if why not in ("", "stopped", "interrupted") else "")
 
@@ -125,20 +114,22 @@ class RunBar(Page):
     blocked = t.Unicode("").tag(sync=True)         # Why Start cannot be pressed
     buttons = t.Bool(True).tag(sync=True)          # Whether there are buttons
     can_start = t.Bool(False).tag(sync=True)       # Whether Start is one of them
+    can_keep = t.Bool(False).tag(sync=True)        # Whether 'Stop, keep best' is one of them
 
     def __init__(self,
         run: Run | None = None,  # The training to take hold of
         on_start: Callable[[], None] | None = None,  # Called by Start; must return at once
         **traits,                # Initial values, such as `buttons=False`
     ):
-        self.run, self.on_start = run, on_start
+        self.run, self.on_start, self.keep_best = run, on_start, False
         super().__init__(can_start=on_start is not None, **traits)
         self.refresh()
 
     @property
     def busy(self): return self.state in busy_states
 
-    def said(self, what):
+    def said(self, what, content):
+        if what == "best": self.keep_best, what = True, "stop"
         if what == "start" and self.on_start and not self.busy and not self.blocked: self.on_start()
         elif what == "stop" and self.state == "starting": self.put(state="stopping")
         elif what in ("pause", "resume", "stop") and self.run: getattr(self.run, what)()
@@ -158,15 +149,20 @@ class Monitor:
         bar: RunBar,       # Shows progress, status and error
         chart: LiveChart,  # Shows loss and mIoU
         on_end: Callable[[], None] = lambda: None,  # Called once at the end, in the publisher's thread
+        beside: Sequence[Any] = (),  # What else follows the run: `see(event, step)` takes notes, `flush()` shows them every two seconds
+        clock: Callable[[], float] = time.monotonic,  # Seconds, for the time that is left
     ):
-        self.bar, self.chart, self.on_end = bar, chart, on_end
+        self.clock = clock
+        self.bar, self.chart, self.on_end, self.beside = bar, chart, on_end, list(beside)
         self.progress, self.over = Progress(), threading.Event()
-        self._ended, self._idle, self._began, self._news = threading.Event(), 0.0, time.monotonic(), True
+        self._ended, self._idle, self._began, self._news = threading.Event(), 0.0, 0.0, True
 
     def __call__(self, event: Event):
+        if isinstance(event, TrainBegin): self._began = self.clock()
         with self.chart.lock:
-            self.progress.see(event, time.monotonic() - self._began - self._idle)
+            self.progress.see(event, self.clock() - self._began - self._idle)
             self._point(event)
+            for other in self.beside: other.see(event, self.progress.done)
             self._news = True
         if isinstance(event, TrainBegin):
             self.chart.put(steps=event.steps)
@@ -183,18 +179,24 @@ class Monitor:
         if isinstance(event, EvalEnd): self.chart.add(at, nan, self.progress.score)
 
     def _publish(self):
-        now = beat = time.monotonic()
+        now = beat = late = time.monotonic()
         while not self._ended.wait(0.25):
             now, before = time.monotonic(), now
             if self.bar.state == "paused": self._idle += now - before
+            if now - late > 2: late = self._flush(now)
             if self._show(): beat = now
             elif now - beat > 4:
                 self.bar.send({"t": "alive"})
                 beat = now
         while self.bar.run and self.bar.run.alive: time.sleep(0.02)  # its traceback and last state come just after the last event
+        self._flush(now)
         self._show(last=True)
         self.on_end()
         self.over.set()
+
+    def _flush(self, now):
+        for other in self.beside: other.flush()
+        return now
 
     def _show(self, last=False):
         run, p = self.bar.run, self.progress
@@ -203,7 +205,7 @@ class Monitor:
         self._news = False
         self.chart.flush()
         traits = dict(part=p.part, text=p.text, note=p.warning)
-        if p.reason == "failed": traits |= dict(error=p.message, trace=run.traceback if run else "")
+        if p.reason == "failed": traits |= dict(error=p.message.split("\n")[0], trace=run.traceback if run else "")
         with self.bar.lock: self.bar.refresh(state=state or ("stopping" if self.bar.state == "stopping" else "running"), **traits)
         return True
 

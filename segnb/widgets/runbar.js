@@ -9,7 +9,7 @@ const CSS = `
   --line: var(--jp-border-color1, #bdbdbd); --brand: var(--jp-brand-color1, #1976d2);
   font: var(--jp-ui-font-size1, 13px)/1.45 var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink); padding: 6px 2px; }
 .segnb-bar .row { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 14px; }
-.segnb-bar .buttons { display: flex; gap: 8px; }
+.segnb-bar .buttons { display: flex; flex-wrap: wrap; gap: 8px; }
 .segnb-bar button { font: inherit; min-width: 76px; height: 32px; padding: 0 14px; border-radius: 4px; cursor: pointer;
   color: var(--ink); background: var(--jp-layout-color1, transparent); border: 1px solid var(--line); }
 .segnb-bar button.start { background: var(--brand); border-color: var(--brand); color: var(--jp-ui-inverse-font-color1, #fff);
@@ -46,6 +46,7 @@ const HTML = `<style>${CSS}</style>
       <button type="button" class="start">Start</button>
       <button type="button" class="hold">Pause</button>
       <button type="button" class="stop">Stop</button>
+      <button type="button" class="best" title="Stop, and go on with the best model of this run">Stop, keep best</button>
     </div>
     <div class="meter"><progress max="1" value="0" aria-label="Training progress"></progress><span class="percent"></span></div>
   </div>
@@ -75,7 +76,8 @@ function render({ model, el }) {
     find(".start").title = model.get("blocked");
     find(".hold").disabled = !moving;
     find(".hold").textContent = state === "paused" ? "Resume" : "Pause";
-    find(".stop").disabled = !(moving || state === "starting");
+    find(".stop").disabled = find(".best").disabled = !(moving || state === "starting");
+    find(".best").hidden = !model.get("can_keep");
   }
 
   function words(state) {
@@ -121,6 +123,7 @@ function render({ model, el }) {
     if (model.get("state") === "paused") ask("resume", "running", "Going on…"); else ask("pause", "paused", "Pausing…");
   };
   find(".stop").onclick = () => ask("stop", "stopping", "Stopping…");
+  find(".best").onclick = () => ask("best", "stopping", "Stopping, keeping the best…");
   const change = () => news(), release = keepKeys(el), clock = setInterval(draw, 1000);
   model.on("change", change);
   model.on("msg:custom", news);

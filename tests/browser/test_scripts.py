@@ -19,8 +19,9 @@ SHOW = """async ([source, state]) => {
   const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
   window.end = widget.render({ model, el: document.querySelector('#here') });
 }"""
-BAR = dict(state="running", part=0.4, text="Epoch 4/10", note="", error="", trace="", blocked="", buttons=True, can_start=True)
-CHART = dict(names=["loss", "mIoU"], label="Training curve", x_name="step", steps=10, quiet=False, receipt="", data={"floats": []})
+BAR = dict(state="running", part=0.4, text="Epoch 4/10", note="", error="", trace="", blocked="", buttons=True, can_start=True, can_keep=True)
+CHART = dict(names=["loss", "mIoU"], label="Training curve", x_name="step", steps=10, quiet=False, receipt="", data={"floats": []},
+             left=1, colours=[], others=[], fold="")
 NAN = float("nan")
 
 
@@ -44,9 +45,9 @@ def show(chrome):
 
 def test_the_page_answers_before_the_kernel(show):
     page = show("runbar", BAR, clock=True)
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop", exact=True).click()
     assert page.locator(".text").inner_text() == "Stopping…"
-    assert page.get_by_role("button", name="Stop").is_disabled()
+    assert page.get_by_role("button", name="Stop", exact=True).is_disabled()
     page.clock.fast_forward(3000)
     assert page.locator(".text").inner_text() == "Stopping… (waiting for the running cell)"
     page.evaluate("put({state: 'stopped', text: 'Stopped at 40 %'}); hears['msg:custom'].forEach(f => f({t: 'did'}))")
