@@ -7,7 +7,7 @@ __all__ = ['training_events', 'keep_models']
 
 # %% ../../nbs/42_train.loop.ipynb #imports
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -16,16 +16,17 @@ from .events import EpochEnd, EvalEnd, EvalStep, Event, Saved, StepEnd
 # %% ../../nbs/42_train.loop.ipynb #training_events
 def training_events(
     take_step: Callable,  # Of a batch; returns its loss and the learning rate it used, two floats
-    batches: Callable[[int], Iterable],  # Of the epoch, from 1; its batches
+    batches: Callable[[int, int], Iterable],  # Of the epoch, from 1, and of the batches to leave out; its batches
     evaluate: Callable[[int], Generator[EvalStep, None, dict]] | None,  # Of the epoch; yields `EvalStep`, returns metrics; None never evaluates
     epochs: int,          # The last epoch
     every: int = 1,       # Evaluate after each so many epochs, and after the last
     first: int = 1,       # The first epoch
+    before: Sequence[float] = (),  # Losses of the steps that were taken in it already
 ) -> Generator[Event, None, None]:
     "Train, yielding a record after everything worth watching"
     for epoch in range(first, epochs + 1):
-        losses = []
-        for step, batch in enumerate(batches(epoch), 1):
+        losses, before = list(before), ()
+        for step, batch in enumerate(batches(epoch, len(losses)), len(losses) + 1):
             loss, lr = take_step(batch)
             _finite(loss, epoch, step)
             losses.append(loss)
@@ -45,17 +46,18 @@ def _finite(loss, epoch, step):
 # %% ../../nbs/42_train.loop.ipynb #keep_models
 def keep_models(
     events: Generator[Event, None, None],  # From `training_events`
-    save: Callable[[Path, dict], None],    # Write the model as it is now into a folder, with its metrics
+    save: Callable[[Path, dict, bool], None],  # Write the model as it is now into a folder, with its metrics; whether one may go on from it
     save_dir: Path,       # The run's folder
     epochs: int,          # The last epoch
     every: int = 1,       # Save after each so many epochs, and after the last
+    best: float = -math.inf,  # Best score so far
 ) -> Generator[Event, None, None]:
     "Pass events on, and save the best model, those of the epochs, and the last when stopped"
-    best, epoch = -math.inf, 0
+    epoch = 0
     metrics: dict = {}
 
     def saved(name):
-        save(save_dir / name, metrics)
+        save(save_dir / name, metrics, name != "best_model")
         return Saved(epoch, str(save_dir / name), name == "best_model")
 
     try:
