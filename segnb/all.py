@@ -19,6 +19,7 @@ from .data.outlines import *
 from .data.scenes import *
 from .losses import *
 from .metrics import *
+from .boundary import *
 from .strips import *
 from .hard_losses import *
 from .objective import *
@@ -29,6 +30,7 @@ from .train.observers import *
 from .draw import *
 from .infer.tiles import *
 from .infer.predict import *
+from .infer.interpret import *
 from .weights.files import *
 from .weights.names import *
 from .weights.records import *

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['not_yet', 'pick_device', 'refuse_what_is_not_there', 'check_plan', 'check_data', 'make_folder', 'starting_weights',
-           'Stepper', 'training_batches', 'evaluation', 'judge', 'last_value']
+           'Stepper', 'training_batches', 'evaluation', 'judge', 'evaluated', 'last_value']
 
 # %% ../nbs/65_learning.ipynb #imports
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from .boundary import BoundaryScore
 from .data.batches import Batches, equal_batches, training_batch
 from .data.datasets import SegDataset, check_dataset, check_finite
 from .data.doctor import diagnose
 from .data.sample import undo
 from .data.transforms import Compose, Normalize, is_foreign
-from .infer.predict import Asker, fitted, label_of, size_rules
+from .infer.interpret import Details
+from .infer.predict import Asker, fitted, size_rules
 from .metrics import ConfusionMatrix
 from .objective import make_loss, read_loss
+from .strips import classes_of
 from .train.events import EvalStep, Event, Fetching, Noted
 from .train.schedule import default_optimizer, own_optimizer, poly_lr, set_rate
 from .weights.fetch import fetch, weights_folder
@@ -220,19 +223,31 @@ def evaluation(
     dataset: SegDataset,  # With transforms
     batch_size: int = 1,  # Images read together; those of one size are asked together
     epoch: int = 0,       # For the events
+    seen: Callable[[int, np.ndarray, np.ndarray], None] | None = None,  # Called with index, answer and label of each image
 ) -> Generator[EvalStep, None, ConfusionMatrix]:  # Yields after each batch, returns the counts
     "Compare a model's answers with the labels of a data set"
     counts = ConfusionMatrix(model.num_classes, model.ignore_index)
     asker = Asker(model.net, dataset.transforms, model.lock)
     fit = partial(fitted, **size_rules(model.net))
-    batches = Batches(dataset, batch_size, partial(_prepare, transforms=dataset.transforms, check=model.check, fit=fit), equal_batches)
+    batches = Batches(dataset, batch_size, partial(_prepare, transforms=dataset.transforms, check=model.check, fit=fit), _numbered)
     for step, groups in enumerate(batches.epoch(0), 1):
         for batch in groups:
-            logits, size = asker.logits(batch), tuple(batch.images.shape[2:])
-            for i, sample in enumerate(batch.samples):
-                counts.update(undo(label_of(logits[i : i + 1], size), sample.steps), sample.label)
+            for found, sample in zip(classes_of(asker.logits(batch), tuple(batch.images.shape[2:])).cpu().numpy(), batch.samples, strict=True):
+                answer = _undo(found, sample.steps)
+                counts.update(answer, sample.label)
+                if seen: seen((step - 1) * batch_size + int(sample.name), answer, sample.label)
         yield EvalStep(epoch, step)
     return counts
+
+
+def _numbered(samples):
+    "Batches of samples that are named by their place"
+    return equal_batches([replace(s, name=str(i)) for i, s in enumerate(samples)])
+
+
+def _undo(found, steps):
+    "Class ids at the size of the original image"
+    return undo(found if found.dtype == np.uint8 else found.astype(np.uint16), steps)  # OpenCV moves no int32
 
 
 def _prepare(sample, rng, transforms, check, fit):
@@ -250,6 +265,26 @@ def judge(
     "Evaluate, and give the metrics back"
     counts = yield from evaluation(model, dataset, batch_size, epoch)
     return counts.metrics()
+
+
+def evaluated(
+    model,                # A segmenter
+    dataset: SegDataset,  # With transforms
+    batch_size: int,      # Images read together
+    epoch: int,           # For the events
+    keep: bool,           # Keep the answers, for `interpret`
+    tolerance: float | None,  # Of the boundary F-score; None leaves it out
+) -> tuple[dict, Details]:    # Metrics, and what was kept
+    "Evaluate in one go, with everything that can be asked for"
+    details = Details(dataset, model.num_classes, model.ignore_index, dataset.labels or model.labels)
+    edges = None if tolerance is None else BoundaryScore(model.num_classes, model.ignore_index, tolerance)
+
+    def seen(index, answer, label):
+        if keep: details.add(index, answer, label)
+        if edges: edges.update(answer, label)
+
+    counts = last_value(evaluation(model, dataset, batch_size, epoch, seen))
+    return {**counts.metrics(), **(edges.metrics() if edges else {})}, details
 
 
 def last_value(

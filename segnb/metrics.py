@@ -9,6 +9,7 @@ __all__ = ['ConfusionMatrix']
 from typing import Literal
 
 import numpy as np
+import torch
 
 from .options import IgnoreIndex, NumClasses
 
@@ -29,12 +30,12 @@ class ConfusionMatrix:
     ) -> "ConfusionMatrix":  # Itself, so that updates chain
         "Add the pixels of one image or batch"
         if pred.shape != label.shape: raise ValueError(f"`pred` and `label` must have one shape, got {pred.shape} and {label.shape}")
-        keep = label != self.ignore_index
-        true, pred = label[keep].astype(np.int64), pred[keep].astype(np.int64)
-        for name, values in (("label", true), ("pred", pred)):
-            if values.size and not 0 <= values.min() <= values.max() < self.num_classes:
-                raise ValueError(f"`{name}` must hold classes 0 to {self.num_classes - 1}, got {values.min()} to {values.max()}")
-        self.counts += np.bincount(true * self.num_classes + pred, minlength=self.num_classes**2).reshape(self.counts.shape)
+        k, true, called = self.num_classes, *(_whole(ids, self.num_classes) for ids in (label, pred))
+        ignored = true == self.ignore_index
+        for name, ids, wrong in (("label", true, ((true < 0) | (true >= k)) & ~ignored), ("pred", called, (called < 0) | (called >= k))):
+            if wrong.any(): raise ValueError(f"`{name}` must hold classes 0 to {k - 1}, got {int(ids[wrong].min())} to {int(ids[wrong].max())}")
+        keys = torch.where(ignored, k, true).to(torch.int32).mul_(k).add_(called)  # What is ignored has a row of its own, which is cut off
+        self.counts += torch.bincount(keys.flatten(), minlength=(k + 1) * k)[: k * k].reshape(k, k).numpy()
         return self
 
     def metrics(self,
@@ -52,6 +53,12 @@ class ConfusionMatrix:
                     category_precision=precision, category_recall=recall, **{"category_F1-score": f1})
 
     def __repr__(self): return f"ConfusionMatrix({self.num_classes} classes, {self.counts.sum():,} pixels, miou={self.metrics()['miou']:.4f})"
+
+
+def _whole(ids, num_classes):
+    "Class ids as a tensor: bytes stay bytes where one more class fits in"
+    ids = torch.from_numpy(np.require(ids, requirements="CW"))
+    return ids if ids.dtype == torch.uint8 and num_classes < 255 else ids.to(torch.int64)
 
 
 def _share(part, whole, absent):

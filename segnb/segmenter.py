@@ -29,9 +29,8 @@ from segnb.learning import (
     Stepper,
     check_data,
     check_plan,
-    evaluation,
+    evaluated,
     judge,
-    last_value,
     make_folder,
     pick_device,
     refuse_what_is_not_there,
@@ -196,14 +195,15 @@ class Segmenter:
         eval_dataset: Annotated[SegDataset, "Samples to judge by"],
         batch_size: Annotated[int, "Samples judged together", Between(1)] = 1,
         epoch_id: Annotated[int | None, "Epoch of this model, for the log"] = None,
-        return_details: Annotated[bool, "Return the confusion matrix as well"] = False,
-    ):  # Metrics by name; with `return_details` also a dict with `confusion_matrix`
+        return_details: Annotated[bool, "Return the confusion matrix and the scores of each image as well, for `interpret`"] = False,
+        *,
+        boundary: Annotated[float | None, "Tolerance of the boundary F-score, as a share of the diagonal; None leaves it out", Between(0, 1)] = None,
+    ):  # Metrics by name; with `return_details` also a dict with `confusion_matrix` and `images`
         "Compare the model's answers with the labels of a data set"
-        given = dict(eval_dataset=eval_dataset, batch_size=batch_size, epoch_id=epoch_id, return_details=return_details)
-        check_options(Segmenter.evaluate, given)
+        check_options(Segmenter.evaluate, {k: v for k, v in locals().items() if k != "self"})
         check_data(self, "eval_dataset", eval_dataset)
-        counts = last_value(evaluation(self, eval_dataset, batch_size, epoch_id or 0))
-        return (counts.metrics(), {"confusion_matrix": counts.counts.tolist()}) if return_details else counts.metrics()
+        metrics, details = evaluated(self, eval_dataset, batch_size, epoch_id or 0, return_details, boundary)
+        return (metrics, details) if return_details else metrics
 
     def predict(self,
         img_file: str | Path | np.ndarray,  # Path, or array (h, w, bands) in BGR order
