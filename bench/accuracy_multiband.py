@@ -12,7 +12,7 @@ from pathlib import Path
 from segnb.data.augment import FillMissing
 from segnb.data.datasets import SegDataset
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, RandomVerticalFlip
-from segnb.models import FastSCNN
+from segnb.models import FastSCNN, UNet
 
 SHARED = Path(os.environ.get("SEGNB_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 FLOORS = dict(burn_s2=0.754, clouds_6band=0.502)  # A threshold of the burn ratio; a linear discriminant of each pixel
@@ -33,6 +33,7 @@ def sets(name, crop):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--sets", nargs="*", default=list(FLOORS))
+    p.add_argument("--unet", action="store_true", help="UNet instead of FastSCNN")
     p.add_argument("--steps", type=int, default=900)
     p.add_argument("--crop", type=int, default=160)
     p.add_argument("--batch", type=int, default=4)
@@ -41,7 +42,9 @@ def main():
     a = p.parse_args()
     for name in a.sets:
         train, val, bands = sets(name, a.crop)
-        model, epochs = FastSCNN(len(train.labels), input_channel=bands, multi_loss_weight=[1.0, 0.4, 0.4]), a.steps // (len(train) // a.batch)
+        epochs = a.steps // (len(train) // a.batch)
+        model = (UNet(len(train.labels), input_channel=bands) if a.unet else
+                 FastSCNN(len(train.labels), input_channel=bands, multi_loss_weight=[1.0, 0.4, 0.4]))
         begin = time.process_time()
         with tempfile.TemporaryDirectory() as out:
             for _ in model.training(epochs, train, a.batch, save_interval_epochs=epochs, save_dir=out, pretrain_weights=None,

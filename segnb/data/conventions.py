@@ -50,6 +50,9 @@ def pack(image): return image[..., 2].astype(np.int64) << 16 | image[..., 1].ast
 def unpack(value): return int(value) >> 16, int(value) >> 8 & 255, int(value) & 255
 
 
+def _unpacked(values): return np.stack([values >> 16, values >> 8 & 255, values & 255], 1)
+
+
 def coloured(
     image: np.ndarray,  # (h, w, 3 or more), blue first
     meaning: dict,      # Class id by (red, green, blue)
@@ -64,8 +67,8 @@ def coloured(
         n = int(np.isin(values, strange).sum())
         raise ValueError(f"it holds the colour {unpack(strange[0])}, and {n} pixels in all that are not in `label_map`; "
                          "add the colour, or give 'other' an id")
-    nearest = {int(c): _nearest_colour(unpack(c), meaning) for c in strange}
-    return _narrow(np.array([known.get(int(c), nearest.get(int(c))) for c in found])[at.reshape(values.shape)])
+    apart = ((_unpacked(found)[:, None] - _unpacked(np.array(list(known)))) ** 2).sum(2)
+    return _narrow(np.array(list(known.values()))[apart.argmin(1)][at.reshape(values.shape)])
 
 
 def _nearest_colour(colour, meaning):
@@ -127,9 +130,12 @@ def looks_inverted(
 # %% ../../nbs/09_data.conventions.ipynb #numbers
 def _soft_levels(total, classes):
     "Levels of a mask with soft edges: a few peaks, and nearly everything close to one of them"
-    if len(total) <= 32 or classes and max(total) < classes: return []
+    beside = [v for v in total if v != UNLABELLED]
+    if len(total) <= 12 or classes and max(beside) < classes or max(beside) < min(1.5 * len(total), 200): return []
     pixels = sum(total.values())
     peaks = [v for v, n in total.items() if n > 0.004 * pixels and n == max(m for w, m in total.items() if abs(w - v) <= 7)]
+    largest = max(total.values())
+    peaks = sorted(sorted(peaks, key=lambda v: -total[v])[:classes]) if classes else [v for v in peaks if total[v] > 0.03 * largest]
     close = sum(n for v, n in total.items() if any(abs(v - p) <= 4 for p in peaks))
     if len(peaks) < 2 or close < 0.7 * pixels: return []
     return [0, 255] if len(peaks) == 2 and peaks[0] < 25 and peaks[1] > 230 else peaks
@@ -194,7 +200,8 @@ def _shift(values, classes):
     known = classes or (values[-1] + 1 if values[-1] < 2 * len(values) + 1 and 0 in values else 0)
     from_one = values[-1] == classes if classes else values == list(range(1, len(values) + 1))
     if 0 not in values and from_one: return {v: v - 1 for v in values}
-    if classes and values == list(range(classes + 1)): return {v: v - 1 if v else UNLABELLED for v in values}
+    if classes and classes > 2 and values[-1] == classes or values == list(range((classes or 0) + 1)):
+        return {v: v - 1 if v else UNLABELLED for v in values}
     step = int(np.gcd.reduce(values)) if values[-1] >= known else 1
     if step > 1 and values[-1] // step < (classes or 256): return {v: v // step for v in values}
     if values[-1] >= known and len(values) <= (classes or 256): return {v: i for i, v in enumerate(values)}
@@ -287,5 +294,5 @@ def of_colours(
 
 def _by_colour(f):
     "Facts with colours in the place of indices"
-    named = lambda counts: {c: sum(n for v, n in counts.items() if f.colours.get(v, v) == c) for c in {f.colours.get(v, v) for v in counts}}
-    return Facts(f.path, "colour", f.size, named(f.counts), border=named(f.border))
+    def named(counts): return total_of([Facts(f.path, "colour", f.size, {f.colours.get(v, v): n}) for v, n in counts.items()])
+    return Facts(f.path, "colour", f.size, named(f.counts), border=named(f.border)) if f.colours else f

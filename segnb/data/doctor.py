@@ -17,7 +17,7 @@ from PIL import Image
 
 from .conventions import UNLABELLED, Facts, Finding, looks_inverted, of_colours, of_floats, of_numbers, pack, total_of, unpack, voc_palette
 from .datasets import SegDataset, draw_samples, read_mapped
-from .images import palette, read_image, read_label, read_values, to_rgb, write_label
+from .images import fingerprint, palette, read_image, read_label, read_values, to_rgb, write_label
 from .lists import files_by_name
 from .sample import Sample
 from ..progress import going_through
@@ -167,24 +167,24 @@ def turned_round(
     low, high = (0, UNLABELLED) if values == [0] else (0, 1) if values == [0, 1] else (0, 0)
     swapped = [(i, f) for i, f in two if looks_inverted([f], low, high)] if high else []
     if not swapped or 2 * len(swapped) > len(two): return
-    usual = [_contrast(i, f.path, high) for i, f in two if f not in [g for _, g in swapped]][:12]
-    wrong = [f.path for i, f in swapped if float(_contrast(i, f.path, high) @ np.mean(usual, 0)) < 0]
+    usual = [_contrast(i, f.path, high) for i, f in two if f not in [g for _, g in swapped]][:40]
+    wrong = [f.path for i, f in swapped if _differs(_contrast(i, f.path, high), usual)]
     if wrong: yield Finding("inverted files", f"{len(wrong)} of {len(two)} files swap object and background: write(folder) turns them round", wrong)
 
 
 def _contrast(image, label, high):
-    "How much brighter a picture is under the objects than elsewhere, in each of its first bands"
+    "The usual colour of a picture, and how much brighter than elsewhere it is under the objects"
     pixels, object_ = to_rgb(read_image(image)).astype(np.float32), read_label(label) == high
-    return pixels[object_].mean(0) - pixels[~object_].mean(0) if 0 < object_.mean() < 1 and object_.shape == pixels.shape[:2] else np.zeros(3)
+    fits = 0 < object_.mean() < 1 and object_.shape == pixels.shape[:2]
+    return np.median(pixels, (0, 1)), pixels[object_].mean(0) - pixels[~object_].mean(0) if fits else np.zeros(3)
+
+
+def _differs(one, usual):
+    "Whether the contrast of a picture is against that of the three that look most like it"
+    nearest = sorted(usual, key=lambda other: float(np.abs(other[0] - one[0]).sum()))[:3]
+    return sum(float(np.sign(one[1] @ contrast)) for _, contrast in nearest) < 0
 
 # %% ../../nbs/18_data.doctor.ipynb #find_twins
-def _fingerprint(path):
-    "64 bits of how a picture looks; None for a picture of one colour"
-    grey = to_rgb(read_image(path)).mean(2)
-    small = np.asarray(Image.fromarray(grey.astype(np.uint8)).resize((9, 8), Image.Resampling.BOX), np.int16)
-    return (small[:, 1:] > small[:, :-1]).ravel() if np.ptp(small) > 8 else None
-
-
 def look_alike(
     first: Sequence[Path],   # Pictures
     second: Sequence[Path],  # Pictures
@@ -192,7 +192,7 @@ def look_alike(
 ) -> list[tuple[Path, Path, int]]:  # Those that look alike, and the bits in which they differ
     "Compare the pictures of two lists"
     paths = [*first, *second]
-    with ThreadPoolExecutor(4) as pool: bits = list(going_through(pool.map(_fingerprint, paths), len(paths), "comparing"))
+    with ThreadPoolExecutor(4) as pool: bits = list(going_through(pool.map(fingerprint, paths), len(paths), "comparing"))
     left, right = ([(p, b) for p, b in part if b is not None] for part in (zip(first, bits), zip(second, bits[len(first) :])))
     if not left or not right: return []
     differ = (np.array([b for _, b in left])[:, None] != np.array([b for _, b in right])[None]).sum(2)

@@ -68,14 +68,36 @@ def labelme2seg(
         return image, label
     return _written(save_dir, [drawn(*pair) for pair in pairs], names)
 
+# %% ../../nbs/19_data.outlines.ipynb #draw_runs
+def unpack_runs(
+    text: str,     # COCO's compressed run-length code
+) -> list[int]:    # Numbers of pixels
+    "Read a run-length code from letters of six bits"
+    numbers: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64: raise ValueError(f"a run-length code must hold letters from '0' to 'o', got {letter!r}")
+        value, shift = value | (bits & 31) << shift, shift + 5
+        if bits & 32: continue                    # The number goes on
+        if bits & 16: value -= 1 << shift         # It is below zero
+        numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
+        value = shift = 0
+    return numbers
+
+
+def draw_runs(
+    label: np.ndarray,   # (h, w), drawn into
+    counts: list | str,  # Numbers of pixels that are outside, inside, outside, down the columns; or the same compressed
+    value: int,          # Class id
+):
+    "Draw a run-length code"
+    runs = unpack_runs(counts) if isinstance(counts, str) else counts
+    if min(runs, default=0) < 0 or sum(runs) != label.size:
+        raise ValueError(f"a run-length code must count {label.shape[1]} x {label.shape[0]} pixels, got {sum(runs)}")
+    label.T[np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(label.T.shape)] = value
+
 # %% ../../nbs/19_data.outlines.ipynb #coco2seg
-def _run_lengths(counts, height, width):
-    "A mask from numbers of pixels that are outside, inside, outside, down the columns"
-    if isinstance(counts, str): raise ValueError("a run-length code must be a list of numbers, got compressed text; save it uncompressed")
-    inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return inside.reshape(width, height).T
-
-
 def coco2seg(
     image_dir: str | Path,  # Folder of images
     json_file: str | Path,  # COCO's file of annotations
@@ -88,7 +110,7 @@ def coco2seg(
     labels = {i["id"]: np.zeros((i["height"], i["width"]), np.uint8 if len(names) <= 256 else np.uint16) for i in notes["images"]}
     for a in notes["annotations"]:
         label, outline = labels[a["image_id"]], a["segmentation"]
-        if isinstance(outline, dict): label[_run_lengths(outline["counts"], *label.shape)] = value[a["category_id"]]
+        if isinstance(outline, dict): draw_runs(label, outline["counts"], value[a["category_id"]])
         else:
             for polygon in outline: draw_shape(label, "polygon", np.reshape(polygon, (-1, 2)).tolist(), value[a["category_id"]])
     files = {i["id"]: Path(image_dir) / i["file_name"] for i in notes["images"]}
