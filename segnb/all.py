@@ -46,3 +46,7 @@ from .widgets.viewer import *
 from .widgets.form import *
 from .widgets.parts import *
 from .widgets.panel import *
+from .widgets.data import *
+from .widgets.evaluation import *
+from .widgets.prediction import *
+from .widgets.studio import *

@@ -32,8 +32,8 @@ def spawn(
 ) -> threading.Thread:        # Begun
     "Do something in a thread of its own, whose output stays with the cell that asked for it"
     thread = threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True, name="segnb-job")
-    _jobs.add(thread)
     thread.start()
+    _jobs.add(thread)
     return thread
 
 
@@ -43,7 +43,7 @@ def settle(
 ):
     "Wait for the jobs that are at work; a thread that computes while Python ends would take the process down"
     end = time.monotonic() + timeout
-    for thread in list(_jobs): thread.join(max(0, end - time.monotonic()))
+    while (busy := [j for j in list(_jobs) if j.is_alive()]) and (left := end - time.monotonic()) > 0: busy[0].join(left)
 
 # %% ../../nbs/70_widgets.chart.ipynb #Page
 def script(

@@ -25,7 +25,7 @@ const CSS = `
 .segnb-form :disabled { opacity: .55; }
 .segnb-form [aria-invalid=true] { border-color: var(--bad) !important; box-shadow: 0 0 0 1px var(--bad); }
 .segnb-form .message { font-size: .92em; line-height: 1.35; color: var(--soft); overflow-wrap: anywhere; }
-.segnb-form .message.bad { color: color-mix(in srgb, var(--bad) 82%, var(--ink)); }
+.segnb-form :is(.message.bad, .message.wrong) { color: color-mix(in srgb, var(--bad) 82%, var(--ink)); }
 .segnb-form .message:empty { display: none; }
 .segnb-form details.more { margin-top: 12px; } .segnb-form details.more fieldset { margin-top: 10px; }
 .segnb-form summary { cursor: pointer; width: fit-content; color: var(--soft); border-radius: 3px; padding: 1px 4px 1px 0; }
@@ -88,7 +88,7 @@ function render({ model, el }) {
   more.append(make("summary", { textContent: `More options (${fields.filter(f => !f.main).length})` }), rest);
   const code = make("pre", { tabIndex: 0, contentEditable: "plaintext-only", spellcheck: false, title: "Change the call, and the fields follow",
     attr: { role: "textbox", "aria-multiline": true, "aria-label": "The same in Python" } });
-  const facts = make("div", { className: "facts", ariaLive: "polite" }), badCode = make("div", { className: "message bad" });
+  const facts = make("div", { className: "facts", ariaLive: "polite" }), badCode = make("div", { className: "message wrong", role: "alert" });
   const said = make("span", { className: "unseen", role: "status" });
   const button = make("button", { type: "button", className: "copy", textContent: "Copy", ariaLabel: "Copy the Python code" });
   const title = [make("b"), make("span")];

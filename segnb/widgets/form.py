@@ -83,7 +83,7 @@ class Cost:
 
     def words(self) -> dict[str, str]:  # By what it is
         "Numbers as people read them"
-        short = lambda n: f"{n / 1e9:.2g} G" if n >= 1e9 else f"{n / 1e6:.3g} M"
+        short = lambda n: f"{n / 1e9:.3g} G" if n >= 1e9 else f"{n / 1e6:.3g} M"
         return {"parameters": short(self.parameters), "multiply-adds per image": short(self.macs),
                 "memory while training, about": f"{self.memory / 2**30:.2g} GB"}
 
@@ -322,6 +322,7 @@ class Form(Page):
         choice = (plan.kind, repr(plan.model_values()), width, height, plan.values["train_batch_size"])
         if choice == self._asked: return
         self._asked = choice
+        self.put(facts={"counting": "…"})
         spawn(lambda: self._show_cost(choice))
 
     def _show_cost(self, choice):

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -129,6 +129,7 @@ class Trainer(ipywidgets.VBox):
         hint: str = "Choose the images to learn from",  # Said while there is no data set
     ):
         self.plan, self.form, self.hint = plan, form, hint
+        self.on_model: Callable[[Any], None] = lambda model: None   # Called with the model of each run that has ended
         self.model: Any = None     # That was trained last
         self.chart, self.details, self.examples = LiveChart(quiet=True), Details(), Examples()
         self.bar = RunBar(on_start=self.start, can_keep=True)
@@ -192,6 +193,7 @@ class Trainer(ipywidgets.VBox):
         run, best = self.run, self.monitor.progress.best_model
         if run and run.error: self.bar.put(error=plain_error(run.error, self.values))
         if self.bar.keep_best: self._take(best)
+        self.on_model(self.model)
         self.receipt.update()
 
     def _take(self, best):

@@ -46,6 +46,7 @@ class Board(Page):
         **traits,        # Initial values
     ):
         self.trace, self.on_pick, self._buttons = "", on_pick, dict(buttons or {})
+        self.typed: dict[str, str] = {}            # What fields held when a button was pressed
         super().__init__(**traits)
         self.off({})
 
@@ -55,9 +56,12 @@ class Board(Page):
 
     def said(self, what, content):
         pick: Any = self.on_pick
+        if typed := content.get("typed"): self._keep(typed)
         job = self._buttons.get(what.removeprefix("act:"))
         if job and not self.busy and not next(a["off"] for a in self.actions if a["t"] == what): self.work(job)
         if what == "pick" and pick: spawn(lambda: self.guarded(lambda: pick(content.get("at", content.get("index")))))
+
+    def _keep(self, typed): self.typed = {**self.typed, **typed}
 
     def work(self, job: Callable[[], None]):
         "Do something in a thread; its error becomes a line"
@@ -82,6 +86,11 @@ class Table(Board):
     columns: t.List = t.List().tag(sync=True)  # Words above them
     rows: t.List = t.List().tag(sync=True)     # Lists of cells: text, number, or a dict with 'text' and how it looks
     picked: t.List = t.List().tag(sync=True)   # Row and column of the cell that was pressed
+    inputs: t.List = t.List().tag(sync=True)   # Fields for text above it: 'name', 'label' and 'placeholder'
+
+    def _keep(self, typed):
+        super()._keep(typed)
+        self.put(inputs=[{**f, "value": self.typed.get(f["name"], "")} for f in self.inputs])
 
     def html(self) -> str:  # A block that needs no script
         "The same as an HTML table"

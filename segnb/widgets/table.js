@@ -7,8 +7,14 @@ const CSS = `
   vertical-align: middle; background: none; color: var(--ink); max-width: none; white-space: normal; }
 .segnb-table thead th { color: var(--soft); font-weight: 600; }
 .segnb-table td.number { text-align: right !important; white-space: nowrap; }
+.segnb-table .fields { display: grid; grid-template-columns: max-content minmax(0, 420px); gap: 6px 12px; align-items: center; margin: 6px 0 10px; }
+.segnb-table .fields:empty { display: none; }
+.segnb-table input { font: inherit; height: 30px; padding: 0 8px; color: var(--ink); background: var(--paper); border: 1px solid var(--line); border-radius: 4px;
+  min-width: 0; }
+@container (max-width: 420px) { .segnb-table .fields { grid-template-columns: 1fr; } }
 .segnb-table i.colour { display: inline-block; width: 14px; height: 14px; margin-right: 8px; border-radius: 3px; vertical-align: -2px;
   box-shadow: inset 0 0 0 1px rgba(0,0,0,.25); }
+.segnb-table td.named { white-space: nowrap; }
 .segnb-table .bar { display: inline-block; height: 9px; border-radius: 2px; background: var(--brand); margin-right: 8px; vertical-align: baseline; }
 .segnb-table td.heat { padding: 2px; }
 .segnb-table td.heat > * { font: inherit; display: block; width: 100%; min-width: 62px; min-height: 30px; padding: 2px 6px; text-align: right; border-radius: 3px;
@@ -28,18 +34,27 @@ function cellOf(cell, at, picked, pick) {
     node.append(inner);
     return node;
   }
+  if (cell.colour) node.classList.add("named");
   if (cell.colour) { const i = make("i", { className: "colour" }); i.style.background = `rgb(${cell.colour})`; node.append(i); }
   if (cell.part !== undefined) { const bar = make("span", { className: "bar" }); bar.style.width = `${Math.round(110 * cell.part)}px`; node.append(bar); }
   node.append(text);
   return node;
 }
 
+let tables = 0;                                                 // so that two of them never share an id
+
 function render({ model, el }) {
   const root = make("div", { className: "segnb segnb-table" }), body = make("div"), actions = make("div", { className: "row" });
   const note = make("p", { className: "soft", role: "status" }), error = make("div", { className: "error", role: "alert" });
   el.replaceChildren(make("style", { textContent: LOOK + CSS }), root);
   const title = make("h3"), scroll = make("div", { className: "scroll", tabIndex: 0, role: "region" }, body);
-  root.append(title, note, scroll, actions, error);
+  const fields = make("div", { className: "fields" }), boxes = {}, number = ++tables;
+  for (const f of model.get("inputs")) {
+    boxes[f.name] = make("input", { id: `segnb-input-${number}-${f.name}`, value: f.value ?? "", placeholder: f.placeholder ?? "", autocomplete: "off", spellcheck: false });
+    fields.append(make("label", { htmlFor: boxes[f.name].id, textContent: f.label }), boxes[f.name]);
+  }
+  const typed = () => Object.fromEntries(Object.entries(boxes).map(([name, box]) => [name, box.value]));
+  root.append(title, note, fields, scroll, actions, error);
   const pick = at => { model.set("picked", at); model.save_changes(); model.send({ t: "pick", at }); };
 
   function draw() {
@@ -54,7 +69,7 @@ function render({ model, el }) {
     table.append(make("tbody", {}, ...rows.map((row, r) => make("tr", {}, ...row.map((cell, c) => cellOf(cell, [r, c], picked, pick))))));
     body.replaceChildren(table);
     if (where) table.rows[where[0]]?.cells[where[1]]?.querySelector("button")?.focus();
-    actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t }), { disabled: !!a.off || model.get("busy"), title: a.off ?? "" })));
+    actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t, typed: typed() }), { disabled: !!a.off || model.get("busy"), title: a.off ?? "" })));
     actions.hidden = !model.get("actions").length;
     Object.assign(root.dataset, { rows: rows.length, busy: model.get("busy") });
   }

@@ -40,6 +40,7 @@ const HTML = `<style>${CSS}</style>
       <button type="button" class="fit">Fit</button></div>
     <div><button type="button" class="grid" aria-pressed="false">Tiles</button></div>
     <div><label class="for-opacity">Opacity</label><input type="range" min="0" max="100" step="1" class="opacity"><output></output></div>
+    <div><label class="for-swipe">Swipe</label><input type="range" min="0" max="100" step="1" class="swipe"></div>
   </div>
   <canvas tabindex="0" role="img" title="${HELP}"></canvas>
   <div class="below"><span class="under"></span><span class="size"></span></div>
@@ -54,19 +55,25 @@ async function inflate(view, wide) {
   return wide ? new Uint16Array(whole) : new Uint8Array(whole);
 }
 
+const LEAST = 1 / 256;                                           // of the swipe; below, nothing is shown
+
 let viewers = 0;                                                // so that two viewers never share an id
 
 function render({ model, el }) {
   el.innerHTML = HTML;
   const find = name => el.querySelector(name), root = find(".segnb-viewer"), canvas = find("canvas"), pen = canvas.getContext("2d");
-  const paint = document.createElement("canvas"), live = find("[aria-live]"), slider = find(".opacity"), classes = model.get("classes");
-  const byId = new Map(classes.map(c => [c.id, c]));
+  const paint = document.createElement("canvas"), live = find("[aria-live]"), slider = find(".opacity"), wiper = find(".swipe");
+  const colours = new Uint8Array(model.get("palette").buffer, model.get("palette").byteOffset), none = () => model.get("wide") ? 65535 : 255;
+  let classes = model.get("classes"), byId = new Map(classes.map(c => [c.id, c])), table = null, version = 0;
   const view = { scale: 1, x: 0, y: 0, touched: false }, hidden = new Set(model.get("hidden"));
   let [h, w] = model.get("shape"), picture = null, labels = null, stale = true, pointer = null, frame = 0, gone = false;
 
   slider.id = `segnb-opacity-${++viewers}`;
   find(".for-opacity").htmlFor = slider.id;
+  wiper.id = `segnb-swipe-${viewers}`;
+  find(".for-swipe").htmlFor = wiper.id;
   slider.value = Math.round(100 * model.get("opacity"));
+  wiper.value = Math.round(100 * model.get("swipe"));
 
   // ---- geometry: overview pixels (x, y) are at scale * x + view.x on the canvas, in CSS pixels
   const size = () => [canvas.clientWidth, canvas.clientHeight];
@@ -81,7 +88,7 @@ function render({ model, el }) {
   }
 
   function zoom(by, x, y) {
-    const [W, H] = size(), to = Math.min(40, Math.max(0.5 * Math.min(W / w, H / h), view.scale * by)), k = to / view.scale;
+    const [W, H] = size(), to = Math.min(40 * step(), Math.max(0.5 * Math.min(W / w, H / h), view.scale * by)), k = to / view.scale;
     [x, y] = [x ?? W / 2, y ?? H / 2];
     Object.assign(view, { scale: to, x: x - (x - view.x) * k, y: y - (y - view.y) * k, touched: true });
     later();
@@ -93,22 +100,108 @@ function render({ model, el }) {
   }
 
   // ---- colours
+  function newTable() {
+    table = new Uint32Array(65536);
+    for (let id = 0; id < 65536; id++) {
+      const c = byId.get(id)?.colour ?? [0, 1, 2].map(k => colours[3 * (id & 255) + k]);
+      table[id] = hidden.has(id) || (id === none() && !byId.has(id)) ? 0 : (255 << 24 | c[2] << 16 | c[1] << 8 | c[0]) >>> 0;
+    }
+    version++;
+  }
+
+  function colour(ids, width, height, target) {                 // class ids as a picture
+    Object.assign(target, { width, height });
+    const data = target.getContext("2d").createImageData(width, height), pixels = new Uint32Array(data.data.buffer);
+    for (let i = 0; i < ids.length; i++) pixels[i] = table[ids[i]];
+    target.getContext("2d").putImageData(data, 0, 0);
+    return target;
+  }
+
   function recolour() {
-    Object.assign(paint, { width: w, height: h });
-    const data = paint.getContext("2d").createImageData(w, h), pixels = new Uint32Array(data.data.buffer), table = new Uint32Array(65536);
-    for (const c of classes) table[c.id] = hidden.has(c.id) ? 0 : (255 << 24 | c.colour[2] << 16 | c.colour[1] << 8 | c.colour[0]) >>> 0;
-    for (let i = 0; i < labels.length; i++) pixels[i] = table[labels[i]];
-    paint.getContext("2d").putImageData(data, 0, 0);
+    newTable();
+    colour(labels, w, h, paint);
     stale = false;
   }
+
+  // ---- the pyramid: tiles of 256 pixels at scale 1:1, 1:2, 1:4 …, asked for where the overview is too coarse
+  const cache = new Map();                                      // "level,column,row" -> { picture, ids, shape, ink, version }, oldest first
+  let asked = "";
+  const side = model.get("side");
+
+  function level() {                                            // image pixels in one of the finest tile's that still looks sharp
+    const dots = window.devicePixelRatio || 1, want = step() / (view.scale * dots);
+    return 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, want) * 1.01)));
+  }
+
+  function visible(s) {                                         // keys of the tiles of a level that are in sight, the middle ones first
+    const [W, H] = size(), k = view.scale / step(), [fh, fw] = model.get("full"), far = side * s, keys = [];
+    const x0 = Math.max(0, Math.floor(-view.x / k / far)), x1 = Math.min(Math.ceil(fw / far) - 1, Math.floor((W - view.x) / k / far));
+    const y0 = Math.max(0, Math.floor(-view.y / k / far)), y1 = Math.min(Math.ceil(fh / far) - 1, Math.floor((H - view.y) / k / far));
+    for (let row = y0; row <= y1; row++) for (let column = x0; column <= x1; column++) keys.push([s, column, row]);
+    return keys.sort((a, b) => Math.hypot(a[1] - (x0 + x1) / 2, a[2] - (y0 + y1) / 2) - Math.hypot(b[1] - (x0 + x1) / 2, b[2] - (y0 + y1) / 2)).slice(0, 80);
+  }
+
+  function wish(keys) {
+    const want = keys.filter(key => !cache.has(key.join())), text = JSON.stringify(want);
+    root.dataset.missing = want.length;
+    if (text === asked) return;
+    asked = text;
+    if (want.length) model.send({ t: "tiles", want });
+  }
+
+  async function keep(message, buffers) {
+    const [picture, ids] = await Promise.all([createImageBitmap(bytes(buffers[0])), inflate(buffers[1], model.get("wide"))]);
+    cache.delete(message.key.join());
+    cache.set(message.key.join(), { picture, ids, shape: message.shape, version: -1 });
+    if (cache.size > 300) cache.delete(cache.keys().next().value);
+    root.dataset.tiles = cache.size;
+    later();
+  }
+
+  function drawTile(key, what) {
+    const tile = cache.get(key.join());
+    if (!tile) return;
+    const [s, column, row] = key, k = view.scale / step() * s, [th, tw] = tile.shape;
+    if (what === "ink" && tile.version !== version) {
+      tile.ink = colour(tile.ids, tw, th, tile.ink ?? document.createElement("canvas"));
+      tile.version = version;
+    }
+    const left = Math.round(view.x + column * side * k), top = Math.round(view.y + row * side * k);
+    const right = Math.round(view.x + (column * side + tw) * k), low = Math.round(view.y + (row * side + th) * k);
+    pen.drawImage(tile[what], left, top, right - left, low - top);
+  }
+
+  async function painted(message, buffers) {                    // some tiles of a prediction in progress
+    const parts = await Promise.all(buffers.map(b => inflate(b, model.get("wide"))));
+    parts.forEach((ids, i) => {
+      const [x, y, bw, bh] = message.boxes[i];
+      for (let r = 0; r < bh; r++) labels.set(ids.subarray(r * bw, (r + 1) * bw), (y + r) * w + x);
+      const [ax, ay, aw, ah] = message.areas[i];
+      for (const name of [...cache.keys()]) {
+        const [s, column, row] = name.split(",").map(Number), far = side * s;
+        if (column * far < ax + aw && (column + 1) * far > ax && row * far < ay + ah && (row + 1) * far > ay) cache.delete(name);
+      }
+    });
+    active = message.areas[message.areas.length - 1];
+    [stale, asked] = [true, ""];
+    later();
+  }
+
+  const hear = (message, buffers) => { if (message.t === "tile") keep(message, buffers); if (message.t === "paint" && labels) painted(message, buffers); };
+  let active = null;
 
   // ---- what lies under a point
   function under(point) {
     const x = Math.floor((point[0] - view.x) / view.scale), y = Math.floor((point[1] - view.y) / view.scale);
     if (!labels || x < 0 || y < 0 || x >= w || y >= h) return null;
-    const id = labels[y * w + x], at = [Math.floor((x + .5) * step()), Math.floor((y + .5) * step())];
+    const exact = [(point[0] - view.x) / view.scale * step(), (point[1] - view.y) / view.scale * step()].map(Math.floor);
+    const fine = [1, 2, 4, 8, 16, 32].find(s => cache.has([s, ...exact.map(v => Math.floor(v / side / s))].join()));
+    const at = fine ? exact : [Math.floor((x + .5) * step()), Math.floor((y + .5) * step())];
+    const tileHere = fine && cache.get([fine, ...exact.map(v => Math.floor(v / side / fine))].join());
+    const inside = fine && exact.map(v => Math.floor(v / fine) % side);
+    const id = (tileHere && tileHere.ids[inside[1] * tileHere.shape[1] + inside[0]]) ?? labels[y * w + x];
     const tile = model.get("tiles").find(([kx, ky, kw, kh]) => at[0] >= kx && at[0] < kx + kw && at[1] >= ky && at[1] < ky + kh);
-    return { name: byId.get(id)?.name ?? `class ${id}`, at, tile };
+    return { name: byId.get(id)?.name ?? (id === none() ? "nothing yet" : `class ${id}`), at, tile };
   }
 
   function box([x, y, width, height], style, thick, dash = []) {
@@ -124,6 +217,7 @@ function render({ model, el }) {
       box(tile.slice(0, 4), "rgba(0,0,0,.35)", 2);
       box(tile.slice(0, 4), "rgba(255,255,255,.85)", 1);
     }
+    if (active && model.get("painted") < model.get("tiles").length) { box(active, "rgba(0,0,0,.6)", 5); box(active, "#ffd43b", 2.5); }
     if (!here?.tile) return;
     box(here.tile.slice(4), "rgba(0,0,0,.55)", 3); box(here.tile.slice(4), "#fff", 1.5, [6, 4]);
     box(here.tile.slice(0, 4), "rgba(0,0,0,.6)", 4); box(here.tile.slice(0, 4), "#fff", 2);
@@ -140,7 +234,8 @@ function render({ model, el }) {
   function words(here) {
     find(".under").innerHTML = here ? `<b></b> · x ${here.at[0]}, y ${here.at[1]}` : "Point at the image to name a class";
     if (here) find(".under b").textContent = here.name;
-    const [fh, fw] = model.get("full"), reduced = step() > 1 ? ` · shown at 1:${step()}` : "";
+    const [fh, fw] = model.get("full"), done = model.get("painted"), all = model.get("tiles").length;
+    const reduced = done >= 0 && done < all ? ` · ${done} of ${all} tiles` : "";
     find(".size").textContent = `${fw} × ${fh} pixels${reduced} · zoom ${Math.round(100 * view.scale / step())} %`;
     canvas.setAttribute("aria-label", `${model.get("label")}, ${fw} by ${fh} pixels, ${classes.length} classes, opacity ${slider.value} %`);
   }
@@ -157,10 +252,20 @@ function render({ model, el }) {
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     pen.clearRect(0, 0, W, H);
     pen.imageSmoothingEnabled = view.scale < 2;
-    pen.drawImage(picture, view.x, view.y, w * view.scale, h * view.scale);
+    const s = level(), deep = s < step() ? visible(s) : [], cut = Number(wiper.value) / 100;
+    const [fh, fw] = model.get("full"), wide = fw / step() * view.scale, high = fh / step() * view.scale;
+    wish(deep);
+    pen.drawImage(picture, view.x, view.y, wide, high);
+    deep.forEach(key => drawTile(key, "picture"));
+    pen.save();
+    pen.beginPath(); pen.rect(0, 0, W * cut, H); pen.clip();
     pen.globalAlpha = slider.value / 100;
-    pen.drawImage(paint, view.x, view.y, w * view.scale, h * view.scale);
-    pen.globalAlpha = 1;
+    if (cut > LEAST) {
+      if (!deep.length) pen.drawImage(paint, view.x, view.y, wide, high);
+      else { whole(deep); deep.forEach(key => drawTile(key, "ink")); }
+    }
+    pen.restore();
+    if (cut < 1 && cut > LEAST) { pen.fillStyle = "rgba(0,0,0,.6)"; pen.fillRect(W * cut - 2, 0, 4, H); pen.fillStyle = "#fff"; pen.fillRect(W * cut - 1, 0, 2, H); }
     const keys = !pointer && canvas.matches(":focus-visible");
     const point = pointer ?? (keys ? [W / 2, H / 2] : null), here = point && under(point);
     if (model.get("grid")) tiles(here);
@@ -169,7 +274,22 @@ function render({ model, el }) {
     if (keys && live.textContent !== (here?.name ?? "")) live.textContent = here?.name ?? "";
     root.dataset.drawn = 1 + Number(root.dataset.drawn ?? 0);
     root.dataset.ms = (performance.now() - begin).toFixed(1);
-    Object.assign(root.dataset, { zoom: view.scale / step(), under: here?.name ?? "", tile: here?.tile ? "yes" : "" });
+    Object.assign(root.dataset, { level: s < step() ? s : "", painted: model.get("painted"), zoom: view.scale / step(), under: here?.name ?? "", tile: here?.tile ? "yes" : "" });
+  }
+
+  function whole(deep) {                                        // the coarse classes, but not where finer ones lie
+    pen.save();
+    pen.beginPath(); pen.rect(-1e6, -1e6, 2e6, 2e6);
+    for (const key of deep) {
+      const tile = cache.get(key.join()), [s, column, row] = key, k = view.scale / step() * s;
+      if (!tile) continue;
+      const left = Math.round(view.x + column * side * k), top = Math.round(view.y + row * side * k);
+      pen.rect(left, top, Math.round(view.x + (column * side + tile.shape[1]) * k) - left, Math.round(view.y + (row * side + tile.shape[0]) * k) - top);
+    }
+    pen.clip("evenodd");
+    const [fh, fw] = model.get("full");
+    pen.drawImage(paint, view.x, view.y, fw / step() * view.scale, fh / step() * view.scale);
+    pen.restore();
   }
 
   const later = () => { frame ||= requestAnimationFrame(draw); };
@@ -186,6 +306,7 @@ function render({ model, el }) {
     if (gone) return;
     [picture, labels, stale] = [image, map, true];
     root.dataset.ready = "yes";
+    asked = "";
     layout();
   }
 
@@ -194,6 +315,12 @@ function render({ model, el }) {
     slider.value = value;
     find("output").textContent = `${slider.value} %`;
     if (done && model.get("opacity") !== slider.value / 100) { model.set("opacity", slider.value / 100); model.save_changes(); }
+    later();
+  }
+
+  function setSwipe(value, done) {
+    wiper.value = value;
+    if (done && model.get("swipe") !== wiper.value / 100) { model.set("swipe", wiper.value / 100); model.save_changes(); }
     later();
   }
 
@@ -222,7 +349,14 @@ function render({ model, el }) {
     later();
   }
 
+  function newClasses() {
+    classes = model.get("classes");
+    byId = new Map(classes.map(c => [c.id, c]));
+    legend(); showHidden();
+  }
+
   function legend() {
+    find(".legend").replaceChildren();
     for (const c of classes) {
       const item = document.createElement("li");
       item.innerHTML = `<label><input type="checkbox" value="${c.id}"><i></i><span></span><small>${c.share}</small></label>`;
@@ -262,14 +396,19 @@ function render({ model, el }) {
   find(".grid").onclick = () => setGrid(!model.get("grid"));
   slider.oninput = () => setOpacity(slider.value, false);
   slider.onchange = () => setOpacity(slider.value, true);
+  wiper.oninput = () => setSwipe(wiper.value, false);
+  wiper.onchange = () => setSwipe(wiper.value, true);
 
   const release = keepKeys(el), sizes = new ResizeObserver(layout);
   const newOpacity = () => setOpacity(Math.round(100 * model.get("opacity")), false);
   sizes.observe(root);
-  model.on("change:opacity", newOpacity); model.on("change:grid", showGrid); model.on("change:hidden", showHidden);
+  const newSwipe = () => setSwipe(Math.round(100 * model.get("swipe")), false), traits = { "change:opacity": newOpacity, "change:grid": showGrid,
+    "change:hidden": showHidden, "change:swipe": newSwipe, "change:classes": newClasses, "change:tiles": showGrid, "change:painted": later,
+    "change:labels": load, "msg:custom": hear };
+  for (const [name, act] of Object.entries(traits)) model.on(name, act);
   legend(); showHidden(); showGrid(); newOpacity(); layout(); load();
   return () => { gone = true; cancelAnimationFrame(frame); sizes.disconnect(); release(); canvas.removeEventListener("wheel", wheel);
-                 model.off("change:opacity", newOpacity); model.off("change:grid", showGrid); model.off("change:hidden", showHidden); };
+                 for (const [name, act] of Object.entries(traits)) model.off(name, act); };
 }
 
 export default { render };

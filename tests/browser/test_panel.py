@@ -84,10 +84,10 @@ def test_keys_stay_in_the_panel(open_notebook):
     page.keyboard.press("Enter")
     state(page, "running")
     points(page, 20)
-    page.locator(".segnb-chart .plot").focus()
+    page.locator(".segnb-chart .plot").first.focus()
     page.keyboard.press("Home")
     page.wait_for_function("document.querySelector('.segnb-chart').dataset.at === '0'")
-    assert "step 1" in page.locator(".segnb-chart .where").inner_text()
+    assert "step 1" in page.locator(".segnb-chart .where").first.inner_text()
     page.press("Stop")
     state(page, "stopped")
     assert page.errors == []

@@ -70,7 +70,8 @@ def test_keys_on_the_image(open_notebook):
     page = open_notebook(CELL, "1")
     page.wait_for_selector(".segnb-viewer[data-drawn]")
     page.locator(".segnb-viewer .fit").focus()
-    page.keyboard.press("Tab"), page.keyboard.press("Tab"), page.keyboard.press("Tab")  # past tiles and opacity
+    for _ in range(4):  # past tiles, opacity and swipe
+        page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "CANVAS"
     zoom = float(page.data(".segnb-viewer")["zoom"])
     for _ in range(4):
@@ -83,3 +84,46 @@ def test_keys_on_the_image(open_notebook):
     assert abs(float(page.data(".segnb-viewer")["zoom"]) - zoom) < 1e-6
     page.keyboard.press("a")
     assert page.locator(".jp-CodeCell").count() == 2 and page.errors == []
+
+
+DEEP = """
+import numpy as np
+from collections import namedtuple
+from segnb.widgets.viewer import TileViewer
+Box, Tile = namedtuple("Box", "x y w h"), namedtuple("Tile", "keep seen")
+stripes = np.broadcast_to((np.arange(20_000) // 1000 % 3 * 80).astype(np.uint8)[None, :, None], (20_000, 20_000, 3))
+classes = np.broadcast_to((np.arange(20_000) // 1000 % 3).astype(np.uint8)[None], (20_000, 20_000))
+deep = TileViewer(stripes, classes, ["sea", "land", "roof"])
+deep
+"""
+PAINT = """
+boxes = [Box(x, 0, 500, 1000) for x in range(0, 2000, 500)]
+black, empty = np.zeros((1000, 2000, 3), np.uint8), np.full((1000, 2000), 255, np.uint8)
+work = TileViewer(black, empty, ["sea", "land"], [Tile(b, b) for b in boxes], opacity=1.0)
+work
+"""
+
+
+def test_twenty_thousand_pixels_and_painting(open_notebook):
+    page = open_notebook(DEEP)
+    page.wait_for_selector(".segnb-viewer[data-drawn]")
+    page.locator(".segnb-viewer canvas").focus()
+    for _ in range(16):
+        after(page, lambda: page.keyboard.press("+"))
+    page.wait_for_function("(d => d.level === '1' && d.missing === '0' && d.tiles > 0)(document.querySelector('.segnb-viewer').dataset)")
+    assert page.data(".segnb-viewer")["under"] in ("sea", "land", "roof")
+    assert page.ask("len(deep.image) + len(deep.labels) + len(deep.still()) < 300_000") == "True"
+    page.locator(".segnb-viewer .swipe").fill("0")
+    after(page, lambda: page.locator(".segnb-viewer .opacity").fill("100"))
+    grey = middle(page, 0.5)
+    assert len(set(grey)) == 1  # no class is shown over the grey image
+
+    page = open_notebook(DEEP.replace("\ndeep\n", "\n"), PAINT)
+    page.wait_for_selector(".segnb-viewer[data-drawn]")
+    assert middle(page, 0.1) == [0, 0, 0]
+    page.py("for b in boxes[:3]: work.paint(Tile(b, b), np.ones((1000, 500), np.uint8))")
+    page.py("work.flush()")
+    page.wait_for_function("document.querySelector('.segnb-viewer').dataset.painted === '3'")
+    page.wait_for_timeout(200)
+    assert middle(page, 0.1) == [230, 159, 0] and middle(page, 0.9) == [0, 0, 0]
+    assert "3 of 4 tiles" in page.locator(".segnb-viewer .size").inner_text() and page.errors == []
