@@ -57,7 +57,7 @@ class ConfusionMatrix:
 
 def _whole(ids, num_classes):
     "Class ids as a tensor: bytes stay bytes where one more class fits in"
-    ids = torch.from_numpy(np.require(ids, requirements="CW"))
+    ids = torch.from_numpy(np.require(ids, requirements=["C", "W"]))
     return ids if ids.dtype == torch.uint8 and num_classes < 255 else ids.to(torch.int64)
 
 

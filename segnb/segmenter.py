@@ -6,7 +6,6 @@
 __all__ = ['like', 'Segmenter', 'open_model', 'summary']
 
 # %% ../nbs/66_segmenter.ipynb #imports
-import copy
 import functools
 import inspect
 import json
@@ -14,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import RLock
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import safetensors.torch
@@ -24,26 +23,18 @@ import segnb
 from .data.datasets import SegDataset, check_sample
 from .data.transforms import Compose
 from .folders import find_folder, whole_folder
+from .infer.evaluation import evaluated
 from .infer.predict import Asker, Prediction, overlap_tile, predict_images
-from segnb.learning import (
-    Stepper,
-    check_data,
-    check_plan,
-    evaluated,
-    judge,
-    make_folder,
-    pick_device,
-    refuse_what_is_not_there,
-    starting_weights,
-    training_batches,
-)
+from .learning import Training
 from .nets.stages import stage_lines, stage_table
 from .nets.thin import resize_net
 from .options import Above, Between, Pair, check_options
+from .plan import check_data, pick_device
 from .spec import from_spec, to_spec
-from .train.events import EpochEnd, Event, Run, TrainBegin, interruptible, run
-from .train.loop import keep_models, training_events
-from .train.observers import EarlyStop, EventLog, History, progress
+from .train.events import Event, Run, interruptible, run
+from .train.observers import History, progress
+from .train.schedule import Schedule
+from .train.stepper import Ema, Precision
 from .weights.pretrained import Loaded
 
 # %% ../nbs/66_segmenter.ipynb #like
@@ -136,19 +127,26 @@ class Segmenter:
         eval_metric_loss: Annotated[float, "Loss of mIoU that pruning may cost", Between(0, 1)] = 0.05,
         early_stop: Annotated[bool, "End when the evaluations no longer improve"] = False,
         early_stop_patience: Annotated[int, "Evaluations without improvement before the end", Between(1)] = 5,
-        resume_checkpoint: Annotated[str | Path | None, "Saved model folder to go on from; None starts anew"] = None,
+        resume_checkpoint: Annotated[str | Path | None, "Folder of a run, or of a model saved in it, to go on from; None starts anew"] = None,
         *,
         device: Annotated[str, "'auto', 'cpu', 'cuda', 'cuda:1'; 'auto' takes a GPU if there is one"] = "auto",
         seed: Annotated[int, "Of order, augmentation and dropout", Between(0)] = 0,
+        precision: Annotated[Precision, "Digits of the network's arithmetic; 'auto' is bf16 or fp16 on a GPU, fp32 elsewhere"] = "auto",
+        workers: Annotated[int | Literal["auto"] | None, "Processes or threads that read ahead; None takes the data set's `num_workers`"] = None,
+        accumulate: Annotated[int, "Batches for each step of the optimizer", Between(1)] = 1,
+        ema: Ema = 0.0,
+        freeze_backbone: Annotated[bool, "Leave the backbone as it is and train the rest"] = False,
+        schedule: Annotated[Schedule, "Shape of the learning rate"] = "poly",
+        warmup_steps: Annotated[int, "Steps in which the learning rate rises from 0", Between(0)] = 0,
+        time_limit: Annotated[float | None, "Minutes after which the run ends as if stopped; None sets no limit", Above(0)] = None,
+        compile: Annotated[bool, "Let torch.compile make the network faster; takes a minute at first, and a C++ compiler"] = False,
         loss: Annotated[str | Callable | None, "Words like '0.5*ce + 0.5*lovasz', a loss, or a function; None is as the model was built"] = None,
         observers: Annotated[Sequence, "Called with every event"] = (),
     ) -> None:
         "Train in this cell; the interrupt button stops after the step at hand and keeps what was learned"
         events, observers = self._training({k: v for k, v in locals().items() if k != "self"})
         with interruptible() as pressed: reason = run(events, [*observers, progress(log_interval_steps), pressed])
-        if reason == "interrupted":
-            kept = f"the model as it is was saved in {Path(save_dir) / 'last_model'}"
-            raise KeyboardInterrupt(kept if self.history.losses else "nothing had been learned yet")
+        if reason == "interrupted": raise KeyboardInterrupt(_what_was_kept(self, save_dir))
 
     @like(train)
     def start(self, given) -> Run:
@@ -164,32 +162,8 @@ class Segmenter:
     def _training(self, given):
         if self.run is not None and self.run.alive: raise RuntimeError("this model is training already; end that first with `model.run.stop()`")
         check_options(Segmenter.train, given)
-        refuse_what_is_not_there(given)
-        check_plan(self, given)
-        begin = starting_weights(self, given["pretrain_weights"], given["train_dataset"].transforms)
-        device, folder = pick_device(given["device"]), make_folder(given["save_dir"])
-        self.net.to(device)
-        self._adopt(given)
-        batches = training_batches(self, given)
-        stepper = Stepper(self, given, given["num_epochs"] * len(batches))
-        stopper = [EarlyStop(given["early_stop_patience"])] if given["early_stop"] else []
-        return self._events(given, folder, batches, stepper, begin), [self.history, EventLog(folder / "events.jsonl"), *given["observers"], *stopper]
-
-    def _adopt(self, given):
-        "Take over what the data sets know"
-        data = given["eval_dataset"]
-        self.labels, self.history = given["train_dataset"].labels or self.labels, History()
-        if data is not None: self.eval_transforms = self.test_transforms = copy.deepcopy(data.transforms)
-
-    def _events(self, given, folder, batches, stepper, begin):
-        "What `training` hands out"
-        torch.manual_seed(given["seed"])
-        val, epochs = given["eval_dataset"], given["num_epochs"]
-        evaluate = None if val is None else partial(judge, self, val, given["eval_batch_size"])
-        loop = training_events(stepper, batches.epoch, evaluate, epochs, given["save_interval_epochs"])
-        yield TrainBegin(epochs, len(batches), 0 if val is None else -(-len(val) // given["eval_batch_size"]), str(folder))
-        yield from begin
-        yield from keep_models(_count_epochs(self, loop), self._save, folder, epochs, given["save_interval_epochs"])
+        ready = Training(self, given)
+        return ready.events(), ready.observers()
 
     def evaluate(self,
         eval_dataset: Annotated[SegDataset, "Samples to judge by"],
@@ -237,7 +211,7 @@ class Segmenter:
         save_dir: str | Path,  # The folder; a model that stands there is replaced
     ):
         "Save the model so that `load_model` opens it again"
-        self._save(Path(save_dir), {})
+        self.write(Path(save_dir), {})
 
     def thin(self,
         shapes: Mapping[str, tuple[int, ...]],  # Of the weights that are left, by the names in the network's state dict
@@ -255,20 +229,25 @@ class Segmenter:
         if not isinstance(transforms, Compose): raise TypeError(f"`transforms` must be a Compose, got a {type(transforms).__name__}")
         return Asker(self.net, transforms, self.lock)
 
-    def _save(self, path, metrics):
+    def write(self,
+        path: Path,     # The folder; a model that stands there is replaced
+        metrics: dict,  # Of the last evaluation
+        more: Callable[[Path], None] | None = None,  # Writes what else belongs into the folder
+    ):
+        "Save the model with its metrics"
         state = {k: v.contiguous().cpu() for k, v in self.net.state_dict().items()}
         notes = dict(format=1, segnb=segnb.__version__, model=to_spec(self), labels=self.labels,
                      transforms=to_spec(self.test_transforms), pruned=self.pruned, completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
         with self.lock, whole_folder(path) as new:
             safetensors.torch.save_file(state, new / "weights.safetensors")
             (new / "model.json").write_text(json.dumps(notes, indent=1, allow_nan=False), encoding="utf-8")
+            if more: more(new)
 
 
-def _count_epochs(model, events):
-    "Let the model know how many epochs it has seen"
-    for event in events:
-        if isinstance(event, EpochEnd): model.completed_epochs += 1
-        yield event
+def _what_was_kept(model, save_dir):
+    "Words for who interrupted a training"
+    if not model.history.losses: return "nothing had been learned yet"
+    return f"the model as it is was saved in {Path(save_dir) / 'last_model'}; resume_checkpoint={str(save_dir)!r} goes on from there"
 
 # %% ../nbs/66_segmenter.ipynb #open_model
 def open_model(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -96,19 +97,20 @@ class _Items(Dataset):
 
 
 class _Order:
-    "Lists of (epoch, index), one for each batch, from the epoch `first` on"
+    "Lists of (epoch, index), one for each batch, from the epoch `first` on, the first `skip` left out"
+    first = skip = 0
 
     def __init__(self, n, batch_size, shuffle, seed, drop_last, epochs):
-        self.n, self.batch_size, self.shuffle, self.seed, self.drop_last, self.epochs, self.first = n, batch_size, shuffle, seed, drop_last, epochs, 0
+        self.n, self.batch_size, self.shuffle, self.seed, self.drop_last, self.epochs = n, batch_size, shuffle, seed, drop_last, epochs
 
     def __len__(self): return self.n // self.batch_size if self.drop_last else -(-self.n // self.batch_size)
 
     def __iter__(self):
-        for epoch in range(self.first, self.first + self.epochs): yield from self._epoch(epoch)
+        for epoch in range(self.first, self.first + self.epochs): yield from self._epoch(epoch, self.skip if epoch == self.first else 0)
 
-    def _epoch(self, epoch):
+    def _epoch(self, epoch, skip):
         order = np.random.default_rng([self.seed, epoch]).permutation(self.n) if self.shuffle else np.arange(self.n)
-        for i in range(len(self)): yield [(epoch, int(j)) for j in order[i * self.batch_size : (i + 1) * self.batch_size]]
+        for i in range(skip, len(self)): yield [(epoch, int(j)) for j in order[i * self.batch_size : (i + 1) * self.batch_size]]
 
 
 def _quiet(worker): signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -148,27 +150,30 @@ class Batches:
         seed: int = 0,           # Of order and augmentation
         drop_last: bool = False, # Leave out a last batch that is not full
         epochs: int = 1,         # How many are asked for in a row; reading runs on from one into the next
+        workers: int | Literal["auto"] | None = None,  # Instead of the data set's `num_workers`; None takes that
     ):
         self._order, self._next = _Order(len(dataset), batch_size, shuffle, seed, drop_last, epochs), -1
         self._stream: Iterator = iter(())
-        workers, items, collate = _workers(dataset.num_workers), _Items(dataset, prepare, seed), partial(_or_error, collate=collate)
-        ahead = -(-dataset.buffer_size // (batch_size * max(workers, 1)))  # Batches, for each worker
+        n, items = _workers(dataset.num_workers if workers is None else workers), _Items(dataset, prepare, seed)
+        ahead, collate = -(-dataset.buffer_size // (batch_size * max(n, 1))), partial(_or_error, collate=collate)  # Batches, for each worker
         self._loader: Iterable = []
-        if workers and dataset.parallel_method == "thread":
-            self._loader = _Threads(items, self._order, collate, workers, ahead * workers)
-        else: self._loader = DataLoader(items, batch_sampler=self._order, collate_fn=collate, num_workers=workers, persistent_workers=workers > 0,
-                                        prefetch_factor=ahead if workers else None, worker_init_fn=_quiet,
+        if n and dataset.parallel_method == "thread": self._loader = _Threads(items, self._order, collate, n, ahead * n)
+        else: self._loader = DataLoader(items, batch_sampler=self._order, collate_fn=collate, num_workers=n, persistent_workers=n > 0,
+                                        prefetch_factor=ahead if n else None, worker_init_fn=_quiet,
                                         generator=torch.Generator())  # Its own, or it would draw from the one that dropout draws from
 
     def __len__(self): return len(self._order)
 
-    def epoch(self, number: int) -> Iterator:
+    def epoch(self,
+        number: int,    # From 0 or 1, as one likes
+        skip: int = 0,  # Batches at its beginning that are left out, unread
+    ) -> Iterator:
         "The batches of epoch `number`"
-        if number != self._next:
-            self._order.first = number
+        if number != self._next or skip:
+            self._order.first, self._order.skip = number, skip
             self._stream = iter(self._loader)
         self._next = -1   # Unless this epoch is gone through to its end
-        for _ in range(len(self)):
+        for _ in range(len(self) - skip):
             batch = next(self._stream)
             if isinstance(batch, Exception): raise batch
             yield batch

@@ -27,6 +27,7 @@ class TrainBegin:
     steps: int            # Steps in each epoch
     eval_steps: int = 0   # Batches in each evaluation; 0 without one
     save_dir: str = ""    # The run's folder
+    done: int = 0         # Steps that were taken before, if the run goes on from a checkpoint
 
 
 @registered

@@ -113,7 +113,7 @@ class Stepper:
         "What it must know to go on, the network's weights included where they are not those that are saved"
         inside = self.done % self.epoch_steps % self.manner.accumulate and [p.grad for p in self.net.parameters()]
         return dict(done=self.done, optimizer=self.optimizer.state_dict(), scaler=self.scaler.state_dict(), gradients=inside or [], mean=self.mean,
-                    weights=[p.detach() for p in self.net.parameters()] if self.mean else [])
+                    weights=[p.detach().clone() for p in self.net.parameters()] if self.mean else [])
 
     def restore(self,
         state: dict,  # From `state`

@@ -20,9 +20,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import torch
 import traitlets as t
 
-from ..learning import not_yet
 from ..nets.stages import count_macs
 from ..options import Option, call_text, fits, options_of
+from ..plan import not_yet
 from .chart import Page, script, spawn
 
 # %% ../../nbs/73_widgets.form.ipynb #control_of
