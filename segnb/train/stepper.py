@@ -126,4 +126,4 @@ class Stepper:
         self.done = state["done"]
         if state["weights"]: self._put(state["weights"])
         if self.mean: self.mean = [m.to(p.device) for m, p in zip(state["mean"] or self.mean, self.net.parameters(), strict=True)]
-        for p, g in zip(self.net.parameters(), state["gradients"]): p.grad = None if g is None else g.to(p.device)
+        for p, g in zip(self.net.parameters(), state["gradients"]): p.grad = None if g is None else torch.empty_like(p).copy_(g)
