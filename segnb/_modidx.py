@@ -813,6 +813,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'segnb.strips._StripSums.backward': ('strips.html#_stripsums.backward', 'segnb/strips.py'),
                               'segnb.strips._StripSums.forward': ('strips.html#_stripsums.forward', 'segnb/strips.py'),
                               'segnb.strips._between': ('strips.html#_between', 'segnb/strips.py'),
+                              'segnb.strips._largest': ('strips.html#_largest', 'segnb/strips.py'),
                               'segnb.strips._mixed': ('strips.html#_mixed', 'segnb/strips.py'),
                               'segnb.strips._part': ('strips.html#_part', 'segnb/strips.py'),
                               'segnb.strips._strips': ('strips.html#_strips', 'segnb/strips.py'),

@@ -32,9 +32,10 @@ class ConfusionMatrix:
         if pred.shape != label.shape: raise ValueError(f"`pred` and `label` must have one shape, got {pred.shape} and {label.shape}")
         k, true, called = self.num_classes, *(_whole(ids, self.num_classes) for ids in (label, pred))
         ignored = true == self.ignore_index
-        for name, ids, wrong in (("label", true, ((true < 0) | (true >= k)) & ~ignored), ("pred", called, (called < 0) | (called >= k))):
-            if wrong.any(): raise ValueError(f"`{name}` must hold classes 0 to {k - 1}, got {int(ids[wrong].min())} to {int(ids[wrong].max())}")
-        keys = torch.where(ignored, k, true).to(torch.int32).mul_(k).add_(called)  # What is ignored has a row of its own, which is cut off
+        for name, ids in (("label", true.masked_fill(ignored, 0)), ("pred", called)):
+            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < k:
+                raise ValueError(f"`{name}` must hold classes 0 to {k - 1}, got {int(ids.min())} to {int(ids.max())}")
+        keys = true.masked_fill(ignored, k).to(torch.int32).mul_(k).add_(called)  # What is ignored has a row of its own, which is cut off
         self.counts += torch.bincount(keys.flatten(), minlength=(k + 1) * k)[: k * k].reshape(k, k).numpy()
         return self
 

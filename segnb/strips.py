@@ -64,8 +64,14 @@ def classes_of(
     for image, answer in zip(small.split(1), found):
         for first, last in strips(k * size[1], height, small.device):
             rows = enlarged(image, size, first, last)
-            answer[first:last] = rows[0, 0] > 0 if k == 1 else rows[0].argmax(0)
+            answer[first:last] = rows[0, 0] > 0 if k == 1 else _largest(rows[0])
     return found
+
+
+def _largest(logits):
+    "The class of the largest logit; over short rows of classes numpy is a fifth faster than PyTorch"
+    if logits.device.type != "cpu": return logits.argmax(0)
+    return torch.from_numpy(logits.detach().permute(1, 2, 0).numpy().argmax(-1))
 
 # %% ../nbs/32_strips.ipynb #strip_sums
 class _StripSums(torch.autograd.Function):
