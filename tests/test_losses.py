@@ -11,10 +11,8 @@ from segnb.data.transforms import Compose, Normalize
 from segnb.hard_losses import Focal, Tversky
 from segnb.losses import CrossEntropy, Dice
 from segnb.models import FastSCNN
-from segnb.nets.deeplab import DeepLabv3p
 from segnb.nets.fastscnn import FastSCNN as FastNet
 from segnb.nets.hrnet import HRNet
-from segnb.nets.unet import UNet
 from segnb.objective import loss_words, make_loss, read_loss, small_loss
 from segnb.strips import strips
 
@@ -27,8 +25,7 @@ def data(tmp_path_factory):
     return SegDataset(folder, folder / "train_list.txt", folder / "labels.txt", Compose([Normalize()]), num_workers=0)
 
 
-NETS = dict(deeplab=lambda: DeepLabv3p(3, 4, "MobileNetV2_x0.25"), fastscnn=lambda: FastNet(3, 4, 3), unet=lambda: UNet(3, 4),
-            hrnet=lambda: HRNet(3, 4, "18_small_v1"))
+NETS = dict(fastscnn=lambda: FastNet(3, 4, 3), hrnet=lambda: HRNet(3, 4, "18_small_v1"))
 
 
 @pytest.mark.parametrize("net", NETS.values(), ids=NETS)
