@@ -14,7 +14,8 @@ from torch import nn
 
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
-from segnb.infer.predict import Asker, overlap_tile
+from segnb.infer.predict import Asker
+from segnb.infer.rows import Job, Scene, overlap_tile
 
 CLASSES, TILE, PAD, BATCH = 19, 512, 64, 4
 
@@ -44,7 +45,7 @@ def main(side):
     part = draw_scene((1024, 1024))[0]
     image = np.tile(part, (-(-side // 1024), -(-side // 1024), 1))[:side, :side]
     asker = Asker(net, Compose([Normalize()]), RLock())
-    predict = lambda: overlap_tile(asker, image, 3, (), (TILE, TILE), (PAD, PAD), BATCH)["label_map"]
+    predict = lambda: overlap_tile(Job(asker, Scene(image, 3), (TILE, TILE), (PAD, PAD), BATCH), image)["label_map"]
     network_alone(net, TILE * 2, torch.channels_last)
     with PeakMemory() as memory: predict()
     limit = 2 * side * side / 2**20 + 350

@@ -31,8 +31,12 @@ from .train.state import *
 from .train.stepper import *
 from .train.logs import *
 from .draw import *
+from .infer.fuse import *
 from .infer.tiles import *
 from .infer.predict import *
+from .infer.rows import *
+from .infer.disk import *
+from .infer.verbs import *
 from .infer.interpret import *
 from .infer.evaluation import *
 from .weights.files import *

@@ -15,26 +15,24 @@ from pathlib import Path
 from threading import RLock
 from typing import Annotated, Literal
 
-import numpy as np
 import safetensors.torch
 import torch
 
 import segnb
 from .data.datasets import SegDataset, check_sample
-from .data.transforms import Compose
 from .folders import find_folder, whole_folder
 from .infer.evaluation import evaluated
-from .infer.predict import Asker, Prediction, overlap_tile, predict_images
+from .infer.verbs import Predicts
 from .learning import Training
 from .nets.stages import stage_lines, stage_table
 from .nets.thin import resize_net
-from .options import Above, Between, Pair, check_options
+from .options import Above, Between, check_options
 from .plan import check_data, pick_device
 from .spec import from_spec, to_spec
 from .train.events import Event, Run, interruptible, run
 from .train.observers import History, progress
 from .train.schedule import Schedule
-from .train.stepper import Ema, Precision
+from .train.stepper import Digits, Ema
 from .weights.pretrained import Loaded
 
 # %% ../nbs/66_segmenter.ipynb #like
@@ -55,7 +53,7 @@ def like(
     return decorate
 
 # %% ../nbs/66_segmenter.ipynb #Segmenter
-class Segmenter:
+class Segmenter(Predicts):
     "A model that can be trained, judged, asked, saved and opened again"
     num_classes: int
     use_bce_loss: bool
@@ -131,7 +129,7 @@ class Segmenter:
         *,
         device: Annotated[str, "'auto', 'cpu', 'cuda', 'cuda:1'; 'auto' takes a GPU if there is one"] = "auto",
         seed: Annotated[int, "Of order, augmentation and dropout", Between(0)] = 0,
-        precision: Annotated[Precision, "Digits of the network's arithmetic; 'auto' is bf16 or fp16 on a GPU, fp32 elsewhere"] = "auto",
+        precision: Annotated[Digits, "Digits of the network's arithmetic; 'auto' is bf16 or fp16 on a GPU, fp32 elsewhere"] = "auto",
         workers: Annotated[int | Literal["auto"] | None, "Processes or threads that read ahead; None takes the data set's `num_workers`"] = None,
         accumulate: Annotated[int, "Batches for each step of the optimizer", Between(1)] = 1,
         ema: Ema = 0.0,
@@ -179,34 +177,6 @@ class Segmenter:
         metrics, details = evaluated(self, eval_dataset, batch_size, epoch_id or 0, return_details, boundary)
         return (metrics, details) if return_details else metrics
 
-    def predict(self,
-        img_file: str | Path | np.ndarray,  # Path, or array (h, w, bands) in BGR order
-        transforms: Compose | None = None,  # None takes those of the evaluation data
-    ) -> Prediction:                        # With `label_map` and `score_map`, at the size of the image
-        "Classify each pixel of an image"
-        return next(predict_images(self._asker(transforms), [img_file], self.input_channel, self.labels))
-
-    def batch_predict(self,
-        img_file_list: list | tuple,        # Paths, or arrays (h, w, bands) in BGR order
-        transforms: Compose | None = None,  # None takes those of the evaluation data
-    ) -> list[Prediction]:                  # In the same order
-        "Classify each pixel of several images"
-        if not isinstance(img_file_list, (list, tuple)):
-            raise TypeError(f"`img_file_list` must be a list of paths or arrays, got a {type(img_file_list).__name__}")
-        return list(predict_images(self._asker(transforms), img_file_list, self.input_channel, self.labels))
-
-    def overlap_tile_predict(self,
-        img_file: str | Path | np.ndarray,  # Path, or array (h, w, bands) in BGR order
-        tile_size: Annotated[list[int], "Area that each tile keeps", Pair(1)] = [512, 512],  # (width, height), in pixels
-        pad_size: Annotated[list[int], "Surround that each tile sees on each side", Pair(0)] = [64, 64],  # (width, height), in pixels
-        batch_size: Annotated[int, "Most tiles that are predicted together", Between(1)] = 32,  # The result does not depend on it
-        transforms: Compose | None = None,  # Applied to each tile; None takes those of the evaluation data
-    ) -> Prediction:                        # With `label_map` and `score_map`, at the size of the image
-        "Classify each pixel of a large image, by overlapping tiles"
-        check_options(Segmenter.overlap_tile_predict, dict(tile_size=tile_size, pad_size=pad_size, batch_size=batch_size))
-        return overlap_tile(self._asker(transforms), img_file, self.input_channel, self.labels, (tile_size[0], tile_size[1]),
-                            (pad_size[0], pad_size[1]), batch_size)
-
     def save_model(self,
         save_dir: str | Path,  # The folder; a model that stands there is replaced
     ):
@@ -220,14 +190,6 @@ class Segmenter:
         resize_net(self.net, shapes)
         self.net.to(memory_format=torch.channels_last)
         self.pruned = True
-
-    def _asker(self, transforms):
-        transforms = transforms or self.test_transforms
-        if transforms is None:
-            raise ValueError("`transforms` must be given, because this model was not trained with an `eval_dataset`; "
-                             "pass transforms=Compose([Normalize()]), or what the model was trained with")
-        if not isinstance(transforms, Compose): raise TypeError(f"`transforms` must be a Compose, got a {type(transforms).__name__}")
-        return Asker(self.net, transforms, self.lock)
 
     def write(self,
         path: Path,     # The folder; a model that stands there is replaced

@@ -32,7 +32,7 @@ def paint_tiles(
 ) -> int:                # Tiles that were painted
     "Predict an image tile by tile, and show each as it comes"
     done, viewer.names = 0, model.labels
-    for tile, answer in predict_tiles(model._asker(None), viewer.source, tiles, batch_size):
+    for tile, (answer,) in predict_tiles(model._asker(None), viewer.source, tiles, batch_size):
         viewer.paint(tile, answer)
         done += 1
         if enough(): break

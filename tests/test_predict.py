@@ -1,0 +1,268 @@
+"""Predictions: what may be asked, what comes back, and what happens when something is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from threading import RLock
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from segnb.data.images import read_label
+from segnb.data.scenes import draw_scene
+from segnb.data.transforms import Compose, Normalize
+from segnb.infer import fuse
+from segnb.infer.disk import Growing, nodata_of, place_tags
+from segnb.infer.predict import Asker, predict_images
+from segnb.infer.rows import Job, Scene, overlap_tile
+from segnb.models import FastSCNN
+
+PLAIN = Compose([Normalize()])
+PLACE = [(33550, 12, 3, (0.5, 0.25, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 5e5, 4.8e6, 0.0), True),
+         (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True), (42113, 2, 0, "0", True)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = FastSCNN(5)
+    with torch.no_grad(): model.net.classifier.conv.weight.mul_(1e4)  # An untrained network hardly prefers any class
+    model.test_transforms = PLAIN
+    return model
+
+
+@pytest.fixture(scope="module")
+def image(): return draw_scene((150, 110), seed=3)[0]
+
+
+def label(model, image, **options): return model.overlap_tile_predict(image, [48, 40], [16, 12], **options)["label_map"]
+
+
+torch.manual_seed(0)
+STACK = Asker(nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in [(2, 6), (6, 3)])), PLAIN, RLock())  # Looks two pixels far
+side, tile, pad = st.integers(1, 50), st.integers(3, 40), st.integers(0, 60)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(side, side), st.tuples(tile, tile), st.tuples(pad, pad), st.integers(1, 5), st.sampled_from(["crop", "hann", "gaussian"]))
+def test_batch_size_changes_nothing_and_every_pixel_is_written(size, tile_size, pad_size, batch_size, blend):
+    image = np.random.default_rng(0).integers(0, 255, (*size[::-1], 2), np.uint8)
+    maps = [overlap_tile(Job(STACK, Scene(image, 2), tile_size, pad_size, n, blend), image)["label_map"] for n in (batch_size, 32)]
+    assert maps[0].shape == size[::-1] and (maps[0] == maps[1]).all() and maps[0].max() < 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(side, side), st.tuples(tile, tile), st.tuples(st.integers(2, 60), st.integers(2, 60)))
+def test_tiles_are_the_whole_image_where_the_network_sees_enough(size, tile_size, pad_size):
+    image = np.random.default_rng(1).integers(0, 255, (*size[::-1], 2), np.uint8)
+    scores = overlap_tile(Job(STACK, Scene(image, 2), tile_size, pad_size), image)["score_map"]
+    whole = next(predict_images(STACK, [image], 2))["score_map"]
+    assert np.allclose(scores[2:-2, 2:-2], whole[2:-2, 2:-2], atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [np.asfortranarray, lambda a: a[::-1][::-1], lambda a: a.astype(">u2"), lambda a: a.astype(np.float32),
+                                    lambda a: np.pad(a, ((0, 0), (0, 0), (0, 2)))[..., :3], lambda a: a.astype(np.uint16)])
+def test_the_form_of_an_array_does_not_matter(model, image, change):
+    given = change(image)
+    given.flags.writeable = False
+    before = given.tobytes()
+    assert (model.predict(given)["label_map"] == model.predict(image)["label_map"]).all()
+    assert (label(model, given) == label(model, image)).all() and given.tobytes() == before
+
+
+def test_files_of_all_kinds(model, image, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", compression="deflate")
+    tifffile.imwrite(tmp_path / "strips.tif", image[..., ::-1], rowsperstrip=7, photometric="rgb")
+    np.save(tmp_path / "a.npy", image)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    expected = label(model, image)
+    for source in (tmp_path / "a.tif", str(tmp_path / "strips.tif"), tmp_path / "a.npy", mapped): assert (label(model, source) == expected).all()
+
+
+@pytest.mark.parametrize("wrong,error,words", [
+    (b"bytes", TypeError, "got a bytes"), ([1, 2], TypeError, "got a list"), (torch.zeros(3, 4, 4), TypeError, "got a Tensor"),
+    ("no/such.png", FileNotFoundError, "no/such.png"), (np.zeros((4, 4, 4)), ValueError, "4 bands"), (np.zeros((0, 4, 3)), ValueError, "shape"),
+    (np.float32(3), TypeError, "got a float32"), (np.array(3.0), ValueError, "shape"), (np.full((4, 4, 3), np.nan), ValueError, "finite|nan"),
+    (np.zeros((4, 4, 3), complex), TypeError, "real numbers")])
+def test_what_is_no_image_is_refused(model, wrong, error, words):
+    for verb in (model.predict, model.overlap_tile_predict):
+        with pytest.raises(error, match=words): verb(wrong)
+
+
+def test_a_folder_is_no_image(model, tmp_path):
+    with pytest.raises((FileNotFoundError, IsADirectoryError), match=str(tmp_path)): model.predict(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tile_size", "pad_size"])
+@pytest.mark.parametrize("value", [[0.5, 3], 64, [64], [64, 64, 64], [-1, 5], "64"])
+def test_sizes_that_are_none(model, image, name, value):
+    with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"): model.overlap_tile_predict(image, **{name: value})
+
+
+def test_lists(model, image, tmp_path):
+    assert model.batch_predict([]) == []
+    assert len(model.batch_predict((image, image))) == 2
+    with pytest.raises(TypeError, match="got a generator"): model.batch_predict(i for i in [image])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    five = [image, image[:50], tmp_path / "bad.png", image, image]
+    with pytest.raises(ValueError, match=r"image 2 of the list: .*bad\.png"): model.batch_predict(five)
+    with pytest.warns(UserWarning, match="image 2 of the list is left out"): found = model.batch_predict(five, errors="skip")
+    assert found[2] is None and [f["label_map"].shape[0] for f in found if f] == [110, 50, 110, 110]
+
+
+def test_a_lazy_list_reads_a_few_images(model, image, tmp_path, monkeypatch):
+    import segnb.infer.predict as predict
+    read = []
+    monkeypatch.setattr(predict, "read_source", lambda s, n: read.append(1) or image)
+    found = model.batch_predict(["x"] * 1000, lazy=True)
+    next(found), next(found)
+    assert len(read) <= 16
+
+
+def test_evaluation_mode_is_lent_and_given_back(model, image):
+    model.net.train()
+    before = {k: v.clone() for k, v in model.net.state_dict().items()}
+    a, b = model.predict(image)["label_map"], model.predict(image)["label_map"]
+    assert model.net.training and (a == b).all() and all((v == before[k]).all() for k, v in model.net.state_dict().items())
+
+
+def test_two_threads(model, image):
+    alone, found = label(model, image), []
+    threads = [threading.Thread(target=lambda: found.extend(label(model, image) for _ in range(4))) for _ in range(2)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert len(found) == 8 and all((f == alone).all() for f in found)
+
+
+def test_weights_that_hold_nan_are_named(image):
+    model = FastSCNN(5)
+    with torch.no_grad(): model.net.classifier.conv.bias[0] = float("nan")
+    with pytest.warns(UserWarning, match="faster copy"), pytest.raises(ValueError, match="must be finite"): model.predict(image, PLAIN)
+
+
+def test_the_copy_follows_the_weights(image):
+    torch.manual_seed(0)
+    model = FastSCNN(5)
+    before = model.predict(image, PLAIN)["score_map"]
+    with torch.no_grad(): model.net.classifier.conv.bias[2] += 3
+    after = model.predict(image, PLAIN)["score_map"]
+    assert (after[..., 2] > before[..., 2]).all()
+    model.net.classifier.conv.bias.data[2] -= 3
+    assert np.allclose(model.predict(image, PLAIN)["score_map"], before, atol=1e-6)
+
+
+def test_a_copy_that_fails_is_replaced_by_the_network(image, monkeypatch):
+    torch.manual_seed(0)
+    model = FastSCNN(5)
+    expected = model.predict(image, PLAIN)["score_map"]
+    fuse._copies.clear()
+    def broken(*args): raise RuntimeError("no such call")
+    monkeypatch.setattr(fuse.Packed, "forward", broken)
+    with pytest.warns(UserWarning, match="no such call; the plain network answers instead") as seen: found = model.predict(image, PLAIN)["score_map"]
+    assert len(seen) == 1 and np.allclose(found, expected, atol=1e-4)
+
+
+def test_bf16_agrees(shared):
+    from segnb.paddlex import load_paddlex
+    model = load_paddlex(shared / "reference/trained_model")
+    for path in sorted((shared / "reference/trained_model/images").glob("*.png"))[:2]:
+        exact, quick = (model.predict(path, precision=p)["label_map"] for p in ("fp32", "bf16"))
+        assert (exact == quick).mean() >= 0.99
+
+
+def test_georeference_and_nodata(model, image, tmp_path):
+    image = image.copy()
+    image[:60, :70] = 0
+    tifffile.imwrite(tmp_path / "in.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", extratags=PLACE)
+    result = model.overlap_tile_predict(tmp_path / "in.tif", [48, 40], [16, 12], out=tmp_path / "out.tif")
+    ids = read_label(tmp_path / "out.tif")
+    assert (ids[:60, :70] == 255).all() and (ids != 255).any() and (result["label_map"] == ids).all()
+    assert (ids == label(model, tmp_path / "in.tif")).all()
+    assert [t[:4] for t in place_tags(tmp_path / "out.tif")] == [t[:4] for t in PLACE[:3]] and nodata_of(tmp_path / "out.tif") == 255
+    assert (label(model, tmp_path / "in.tif", nodata=None) != 255).all()
+    with tifffile.TiffFile(tmp_path / "out.tif") as f: assert f.pages[0].photometric == 3 and f.pages[0].is_tiled
+
+
+@pytest.mark.parametrize("kind,far", [("uint8", 0.003), ("float16", 0.001), ("float32", 0)])
+def test_scores_on_disk(model, image, tmp_path, kind, far):
+    memory = model.overlap_tile_predict(image, [48, 40], [16, 12])
+    for suffix in (".npy", ".tif"):
+        result = model.overlap_tile_predict(image, [48, 40], [16, 12], out=tmp_path / f"a{suffix}", scores=kind)
+        assert np.abs(result["score_map"] - memory["score_map"]).max() <= far and (result["label_map"] == memory["label_map"]).all()
+
+
+def test_where_nothing_can_be_written(model, image, tmp_path):
+    (tmp_path / "there.npy").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match="pass overwrite=True"): label(model, image, out=tmp_path / "there.npy")
+    assert (tmp_path / "there.npy").read_bytes() == b"precious"
+    with pytest.raises(FileNotFoundError, match="make it first"): label(model, image, out=tmp_path / "no/a.npy")
+    with pytest.raises(ValueError, match=r"must be a \.tif or \.npy file"): label(model, image, out=tmp_path / "a.jpg")
+    with pytest.raises(OSError, match="must have room for"): Growing(tmp_path / "big", (2**40, 2**20), np.uint8, "")
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["there.npy"]
+
+
+def test_memory_is_asked_for_before_it_is_taken(model, image, monkeypatch):
+    import segnb.infer.rows as rows
+    monkeypatch.setattr(rows.os, "sysconf", lambda name: 10)
+    result = model.overlap_tile_predict(image, [48, 40], [16, 12])
+    with pytest.raises(MemoryError, match="out='labels.tif'"): result["score_map"]
+
+
+def test_a_file_that_changes_is_named(model, image, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", image[..., ::-1], tile=(32, 32), photometric="rgb")
+    job = Job(model._asker(None), Scene(tmp_path / "a.tif", 3), (48, 40), (0, 0))
+    rows = job.rows()
+    next(rows)
+    os.utime(tmp_path / "a.tif", ns=(1, 1))
+    with pytest.raises(RuntimeError, match="must not change while it is read"): next(rows)
+
+
+def test_out_of_memory_leaves_a_model_that_works(model, image, monkeypatch):
+    import segnb.infer.predict as predict
+    expected = label(model, image)
+    def full(net, x): raise torch.OutOfMemoryError("no memory")
+    with monkeypatch.context() as m:
+        m.setattr(predict, "inference_copy", lambda net, x, precision: net)
+        m.setattr(predict, "small_logits", full)
+        with pytest.raises(MemoryError, match="batch_size"): model.predict(image)
+    assert (label(model, image) == expected).all()
+
+
+KILLED = """
+import sys, time, torch
+from segnb.models import load_model
+import segnb.infer.rows as rows
+slow = rows.predict_tiles
+def slower(*args):
+    time.sleep(0.15)
+    return slow(*args)
+rows.predict_tiles = slower
+load_model("model").overlap_tile_predict("a.npy", [48, 10], [16, 12], out="labels.npy")
+"""
+
+
+def test_killed_it_goes_on(model, image, tmp_path):
+    model.save_model(tmp_path / "model")
+    np.save(tmp_path / "a.npy", image)
+    expected = model.overlap_tile_predict(image, [48, 10], [16, 12])["label_map"]
+    here = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    child = subprocess.Popen([sys.executable, "-c", KILLED], cwd=tmp_path, env=here)
+    note = tmp_path / "labels.npy.part.json"
+    until = time.monotonic() + 120
+    while not note.exists() and child.poll() is None and time.monotonic() < until: time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert note.exists() and not (tmp_path / "labels.npy").exists()
+    done = Growing(tmp_path / "labels.npy.part", (110, 150), np.uint8, json.loads(note.read_text())["key"]).rows
+    assert 0 < done < 110
+    subprocess.run([sys.executable, "-c", KILLED.replace("0.15", "0")], cwd=tmp_path, check=True, env=here)
+    assert (np.load(tmp_path / "labels.npy") == expected).all() and not note.exists()
