@@ -36,6 +36,8 @@ from .infer.tiles import *
 from .infer.predict import *
 from .infer.rows import *
 from .infer.disk import *
+from .infer.views import *
+from .infer.advice import *
 from .infer.verbs import *
 from .infer.interpret import *
 from .infer.evaluation import *

@@ -199,7 +199,8 @@ class Segmenter(Predicts):
         "Save the model with its metrics"
         state = {k: v.contiguous().cpu() for k, v in self.net.state_dict().items()}
         notes = dict(format=1, segnb=segnb.__version__, model=to_spec(self), labels=self.labels,
-                     transforms=to_spec(self.test_transforms), pruned=self.pruned, completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
+                     transforms=to_spec(self.test_transforms), temperature=self.temperature,
+                     pruned=self.pruned, completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
         with self.lock, whole_folder(path) as new:
             safetensors.torch.save_file(state, new / "weights.safetensors")
             (new / "model.json").write_text(json.dumps(notes, indent=1, allow_nan=False), encoding="utf-8")
@@ -226,7 +227,7 @@ def open_model(
     state = safetensors.torch.load_file(folder / "weights.safetensors")
     if notes.get("pruned"): model.thin({name: tuple(t.shape) for name, t in state.items()})
     model.net.load_state_dict(state)
-    model.labels, model.completed_epochs = notes["labels"], notes["completed_epochs"]
+    model.labels, model.completed_epochs, model.temperature = notes["labels"], notes["completed_epochs"], notes.get("temperature", 1.0)
     model.eval_transforms = model.test_transforms = from_spec(notes["transforms"])
     return model
 

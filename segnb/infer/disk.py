@@ -166,7 +166,7 @@ def _key(job, kind):
     for y in range(0, scene.height, 1024) if scene.path is None else ():
         weights.update(np.ascontiguousarray(scene.band(y, min(1024, scene.height - y))).tobytes())
     said = [weights.hexdigest(), image, job.tile_size, job.pad_size, job.blend, str(job.nodata), job.regions, to_spec(asker.transforms),
-            asker.precision, kind]
+            asker.precision, getattr(asker, "looks", ()), getattr(asker, "temperature", 1), kind]
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
 
