@@ -113,7 +113,7 @@ class Calibration:
         fig = figure(7, 3.3, layout="constrained")
         for ax, t, name in zip(fig.subplots(1, 2), (1.0, self.temperature), ("as trained", f"temperature {self.temperature:.2f}")):
             sure, right, share = self.bins(t)
-            ax.bar(np.arange(10) / 10 + 0.05, right, 0.09, color="#56b4e9", alpha=np.clip(0.15 + 3 * share, 0, 1))
+            for bar, s in zip(ax.bar(np.arange(10) / 10 + 0.05, right, 0.09, color="#56b4e9"), share): bar.set_alpha(min(0.15 + 3 * s, 1))
             ax.plot([0, 1], [0, 1], "--", color="#6e6e6e")
             ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="score of the best class", ylabel="share that is right")
             ax.set_title(f"{name}, error {self.error(t):.3f}", fontsize=9)
