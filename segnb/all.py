@@ -61,3 +61,4 @@ from .widgets.data import *
 from .widgets.evaluation import *
 from .widgets.prediction import *
 from .widgets.studio import *
+from .widgets.lesson import *
