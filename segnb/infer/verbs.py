@@ -127,7 +127,7 @@ def check_regions(
             raise ValueError(f"`regions` must be a list of [x, y, width, height] in whole pixels, got {box!r}")
     return regions
 
-# %% ../../nbs/59_infer.verbs.ipynb #advice
+# %% ../../nbs/56_infer.verbs.ipynb #advice
 def reach(
     model: Predicts,  # Trained
     side: int = 256,  # Of the image it is measured on, in pixels; the reach is not looked for beyond half of it

@@ -112,7 +112,7 @@ class Studio(ipywidgets.VBox):
         datasets = self.plan.datasets
         data = " + ".join(str(len(d)) for d in datasets.values()) + " images" if datasets else "none yet"
         model = self.plan.kind.__name__ + (", see the message" if self.plan.errors else "")
-        score = self.evaluation.metrics.note.split(",")[0] if self.evaluation.answers else ""
+        score = self.evaluation.metrics.note.split(",")[0] if self.evaluation.found else ""
         asked = "ready" if self.model is not None else "no model yet"
         self.steps.put(words=[data, model, self.training.bar.state, score or asked, asked])
 
