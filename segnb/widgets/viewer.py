@@ -25,7 +25,7 @@ from .chart import Page, script, spawn
 def overview(
     image: np.ndarray,      # (h, w, bands), BGR first
     label_map: np.ndarray,  # (h, w), class ids
-    most: int = 1024,       # Longest side of the result, in pixels
+    most: int = 768,        # Longest side of the result, in pixels
 ) -> tuple[np.ndarray, np.ndarray, int]:  # Image as RGB, label map, and the whole number both were reduced by
     "Reduce an image and its label map to what a screen can show"
     step = -(-max(label_map.shape) // most)
@@ -190,7 +190,10 @@ def _picture(rgb, most=150_000):
     "Without loss where that takes few bytes, as JPEG where not"
     picture = Image.fromarray(rgb)
     exact = _encode(picture, "PNG") if rgb.size < 3 * 512 * 512 else b""
-    return exact if 0 < len(exact) < most else _encode(picture, "JPEG", quality=80)
+    if 0 < len(exact) < most: return exact
+    for quality in (80, 60, 40):
+        if len(found := _encode(picture, "JPEG", quality=quality)) < most: break
+    return found
 
 # %% ../../nbs/72_widgets.viewer.ipynb #view
 def view(
