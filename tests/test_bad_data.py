@@ -103,11 +103,6 @@ def test_damage_that_appears_while_training(folder):
     model.train(1, train, 1, save_dir=folder / "out", pretrain_weights=None)
 
 
-def test_what_is_not_there_yet_is_named(folder):
-    for option, value in [("use_vdl", True), ("sensitivities_file", "DEFAULT"), ("resume_checkpoint", "x")]:
-        refused(NotImplementedError, [f"`{option}={value!r}`"], folder, **{option: value})
-
-
 def test_broken_and_foreign_images(tmp_path):
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "scan.tif").write_bytes(b"II*\0")

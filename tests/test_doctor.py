@@ -116,7 +116,7 @@ def soft(pixels): return cv2.resize(cv2.resize(pixels, None, fx=0.5, fy=0.5, int
 @pytest.mark.parametrize("way", ["jpeg", "antialiased"])
 def test_soft_edges(shared, tmp_path, name, change, kind, way):
     "Nearly all pixels come back; along edges nobody can know"
-    how = (lambda path, pixels: Image.fromarray(pixels).save(path, "JPEG", quality=90)) if way == "jpeg" else lambda path, pixels: save(path, soft(pixels))
+    def how(path, pixels): Image.fromarray(pixels).save(path, "JPEG", quality=90) if way == "jpeg" else save(path, soft(pixels))
     found, truth = planted(shared, tmp_path, name, lambda a: change(np.where(a == 255, 0, a)), how, 4)
     assert [f.kind for f in found.findings] == [kind], found
     right = [np.mean(s.label == np.where(t == 255, 0, t)) for s, t in zip(found.dataset(), truth, strict=True)]

@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import struct
 import subprocess
 import sys
 import warnings
@@ -65,7 +66,8 @@ def test_b4_blanks_quotes_and_letters_of_the_world(tmp_path):
         assert SegDataset(tmp_path, tmp_path / "list.txt")[0].label.shape == (8, 8)
     for text in (" ".join(names), f'"{names[0]} {names[1]}'):
         (tmp_path / "list.txt").write_text("# first\n" + text, encoding="utf-8")
-        with pytest.raises(ValueError, match=r"list.txt, line 2: a line must hold an image and its label, got \d names"): read_pairs(tmp_path / "list.txt")
+        with pytest.raises(ValueError, match=r"list.txt, line 2: a line must hold an image and its label, got \d names"):
+            read_pairs(tmp_path / "list.txt")
 
 
 def test_b5_lists_do_not_leave_their_folder(folder, tmp_path):
@@ -103,7 +105,8 @@ def test_b10_a_name_that_lies(folder):
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("values,expected", [(np.array([[0, 1]], bool), [0, 1]), (np.array([[0, 300]], np.uint16), [0, 300]), (np.array([[0.0, 2.0]]), [0, 2]),
+@pytest.mark.parametrize("values,expected", [(np.array([[0, 1]], bool), [0, 1]), (np.array([[0, 300]], np.uint16), [0, 300]),
+                                             (np.array([[0.0, 2.0]]), [0, 2]),
                                              (np.array([[-1, 2]], np.int16), [-1, 2]), (np.array([[0, 1.5]]), None), (np.array([[np.nan, 1]]), None),
                                              (np.array([["a", "b"]]), None), (np.zeros((2, 2, 2), np.uint8), None)])
 def test_b13_kinds_of_numbers(tmp_path, values, expected):
@@ -169,11 +172,11 @@ def test_b19_bands_that_differ(folder):
 
 def bomb(path, side=20000):
     "A PNG of 400 million zeros, in some 400 kilobytes"
-    import struct
     def chunk(kind, body): return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     squeeze = zlib.compressobj(9)
     rows = b"".join([squeeze.compress(bytes((side + 1) * 100)) for _ in range(side // 100)] + [squeeze.flush()])
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
 
 def test_b20_bombs_are_refused_in_little_memory(tmp_path):
@@ -249,7 +252,8 @@ def test_b26_several_pictures_in_one_file(tmp_path):
             with pytest.raises(ValueError, match=f"{name} cannot be read as an image: it"): read(tmp_path / name)
     with tifffile.TiffWriter(tmp_path / "two.tif") as f:
         for side in (20, 10): f.write(np.zeros((side, side), np.uint8))
-    with pytest.warns(UserWarning, match="holds 2 pictures of different sizes; the first is read"): assert read_image(tmp_path / "two.tif").shape == (20, 20, 1)
+    with pytest.warns(UserWarning, match="holds 2 pictures of different sizes; the first is read"):
+        assert read_image(tmp_path / "two.tif").shape == (20, 20, 1)
 
 
 def test_b27_what_is_no_file(folder):

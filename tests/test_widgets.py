@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from stand_in import FAILURE, Lesson, Tiny, lesson
 
-import segnb.widgets.form
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
 from segnb.widgets.chart import LiveChart, still_curve
@@ -17,12 +16,6 @@ from segnb.widgets.form import Form, Plan, control_of, meant, shown
 from segnb.widgets.live import LivePlot, Monitor, Progress, RunBar
 from segnb.widgets.panel import Panel
 from segnb.widgets.viewer import TileViewer, classes_of, overview, view
-
-
-@pytest.fixture(autouse=True)
-def everything_is_there(monkeypatch):
-    "What the segmenters cannot do yet is no matter of the stand-in"
-    monkeypatch.setattr(segnb.widgets.form, "not_yet", {})
 
 
 def until(what, seconds=10):
@@ -219,13 +212,6 @@ def test_every_broken_rule_blocks_start():
             assert panel.bar.state == "idle"
             panel.set(**{o.name: good[o.name]})
     assert panel.bar.blocked == "" and panel.values == good
-
-
-def test_options_that_are_not_there_yet_say_so(monkeypatch):
-    monkeypatch.setattr(segnb.widgets.form, "not_yet", {"pretrain_weights": "pretrained weights are not read yet; pass None"})
-    panel = Panel(Tiny, Lesson())
-    assert panel.form.off == {"pretrain_weights": "pretrained weights are not read yet"}
-    assert panel.values["pretrain_weights"] is None and "pretrain_weights=None" in panel.code
 
 
 def test_two_class_options_say_why_they_are_off():

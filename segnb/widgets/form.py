@@ -22,7 +22,6 @@ import traitlets as t
 
 from ..nets.stages import count_macs
 from ..options import Option, call_text, fits, options_of
-from ..plan import not_yet
 from .chart import Page, script, spawn
 
 # %% ../../nbs/73_widgets.form.ipynb #control_of
@@ -56,13 +55,6 @@ def shown(
     "The inverse of `meant`"
     if isinstance(value, bool | str): return value
     return "" if value is None else str(value) if isinstance(value, Path) else repr(value)
-
-# %% ../../nbs/73_widgets.form.ipynb #not_there
-def not_there(
-    names: Iterable[str],  # Options of `train`
-) -> dict[str, str]:       # The reason, by name of the option
-    "The options that training refuses because they are still to come"
-    return {name: not_yet[name].split(";")[0] for name in names if name in not_yet}
 
 # %% ../../nbs/73_widgets.form.ipynb #devices
 def devices() -> dict[str, str]:  # Words for each name that `device` may have
@@ -165,7 +157,6 @@ class Plan:
         for kind in self.kinds.values():
             for o in [*options_of(kind), *options_of(kind.train)]:
                 if control_of(o): self.options.setdefault(o.name, o)
-        self.missing = not_there(self.options)
         self.raw: dict[str, str | bool] = {}
         self.set(**self._defaults() | given)
 
@@ -231,7 +222,7 @@ class Plan:
         off = {n: f"{self.kind.__name__} has no {n.replace('_', ' ')}" for n in plain if n not in theirs}
         for names, cannot, why in reasons:
             if cannot(facts): off |= {n: why for n in names if n in theirs}
-        return {n: why for n, why in (off | self.missing).items() if n in plain}
+        return {n: why for n, why in off.items() if n in plain}
 
     def _wrong(self, option, value):
         if option.name == "network" and len(self.kinds) == 1: return ""

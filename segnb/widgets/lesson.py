@@ -29,7 +29,8 @@ def tiled(
 ) -> np.ndarray:         # (h, w), class ids
     "Predict an image by tiles"
     tiles = tile_grid((image.shape[1], image.shape[0]), tile_size, pad_size)
-    return stitch(predict_tiles(model._asker(None), image, tiles, 8), np.zeros(image.shape[:2], np.uint8))
+    parts = predict_tiles(model._asker(None), image, tiles, 8)
+    return stitch(((tile, answer) for tile, (answer,) in parts), np.zeros(image.shape[:2], np.uint8))
 
 # %% ../../nbs/78_widgets.lesson.ipynb #TileLesson
 class TileLesson(Page):

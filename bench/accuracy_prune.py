@@ -1,0 +1,59 @@
+"""A trained model loses a third of its multiply-adds and keeps its mIoU. Takes minutes; needs the recorded data.
+
+bench/accuracy_prune.py [FastSCNN | DeepLabv3p] [--loss 0.05]
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from segnb.data.augment import ResizeRangeScaling
+from segnb.data.datasets import SegDataset
+from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, ResizeByLong
+from segnb.models import DeepLabv3p, FastSCNN
+from segnb.prune import savings, sensitivities
+
+SHARED = Path(os.environ.get("SEGNB_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+MAKE = dict(FastSCNN=lambda k: FastSCNN(k, multi_loss_weight=[1.0, 0.4, 0.4]), DeepLabv3p=lambda k: DeepLabv3p(k, "MobileNetV2_x0.5"))
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("model", nargs="?", default="FastSCNN", choices=MAKE)
+    p.add_argument("--data", default="coffee_leaf")
+    p.add_argument("--epochs", type=int, default=24)
+    p.add_argument("--more", type=int, default=12, help="epochs after the cut")
+    p.add_argument("--side", type=int, default=256, help="long side of the pictures")
+    p.add_argument("--crop", type=int, default=128)
+    p.add_argument("--loss", type=float, default=0.05)
+    p.add_argument("--judged", type=int, default=8, help="pictures that sensitivities are measured on")
+    a = p.parse_args()
+    folder = SHARED / "data" / a.data
+    def part(kind, *transforms, shuffle=False):
+        return SegDataset(folder, folder / f"{kind}_list.txt", folder / "labels.txt", Compose([*transforms, Normalize()]), 0, shuffle=shuffle)
+    train = part("train", ResizeRangeScaling(a.side, int(1.3 * a.side)), RandomHorizontalFlip(), RandomPaddingCrop(a.crop), shuffle=True)
+    val, few = part("val", ResizeByLong(a.side)), part("val", ResizeByLong(a.side))
+    few.file_list = few.file_list[:: max(1, len(val) // a.judged)]
+    model, common = MAKE[a.model](len(train.labels)), dict(train_dataset=train, train_batch_size=8, pretrain_weights=None)
+
+    def learn(epochs, **options):
+        with tempfile.TemporaryDirectory() as out:
+            events = model.training(epochs, **common, save_interval_epochs=epochs, save_dir=out, **options)
+            notes = [e.message for e in events if hasattr(e, "message")]
+        return model.evaluate(val)["miou"], [n for n in notes if n.startswith("prun")]
+    with tempfile.TemporaryDirectory() as place:
+        begin, table = time.process_time(), Path(place) / "table.json"
+        before, _ = learn(a.epochs, learning_rate=0.05)
+        print(f"{a.model} on {a.data}: mIoU {before:.3f} after {a.epochs} epochs, {time.process_time() - begin:.0f} s of CPU", flush=True)
+        found = sensitivities(model, few, table, ratios=(0.2, 0.4, 0.6, 0.8))
+        print(f"sensitivities of {len(found)} groups, {time.process_time() - begin:.0f} s of CPU", flush=True)
+        for loss, parameters, macs in savings(model, table, (0.01, 0.02, 0.05, 0.1, 0.2)):
+            print(f"  at a loss of {loss:.2f}: {100 * parameters:.0f} % of the parameters, {100 * macs:.0f} % of the multiply-adds left", flush=True)
+        after, notes = learn(a.more, learning_rate=0.02, sensitivities_file=table, eval_metric_loss=a.loss)
+        print(f"{notes[0]}; mIoU {after:.3f} after {a.more} more epochs ({before:.3f} before), "
+              f"{time.process_time() - begin:.0f} s of CPU", flush=True)
+
+
+if __name__ == "__main__": main()

@@ -1,0 +1,180 @@
+"""Pruning: PaddleX's recorded shares and shapes, every network whole after a cut, and a model that trains, saves, reloads and predicts."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import segnb
+from segnb.data.datasets import SegDataset
+from segnb.data.scenes import write_scenes
+from segnb.data.transforms import Compose, Normalize
+from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
+from segnb.nets.channels import chosen, cut, find_channels, prune_net, ratios_of, silenced
+from segnb.paddlex import load_paddlex
+from segnb.prune import savings, sensitivities
+from segnb.weights.names import paddlex_name, read_sensitivities
+
+MODELS = {"FastSCNN": lambda: FastSCNN(4, multi_loss_weight=[1.0, 0.4, 0.4]),
+          "UNet": lambda: UNet(4), "UNet deconv": lambda: UNet(4, upsample_mode="deconv"),
+          "HRNet": lambda: HRNet(4, "18_small_v1"), "MobileNetV2": lambda: DeepLabv3p(4, "MobileNetV2_x0.25"),
+          "MobileNetV3": lambda: DeepLabv3p(4, "MobileNetV3_large_x1_0_ssld", pooling_crop_size=[64, 64]),
+          "Xception41": lambda: DeepLabv3p(4, "Xception41"), "no decoder": lambda: DeepLabv3p(4, "MobileNetV2_x0.5", enable_decoder=False)}
+
+
+@pytest.fixture(scope="module")
+def recorded(shared):
+    folder = shared / "reference/pruned_model"
+    return folder, json.loads((folder / "expected/prune_expected.json").read_text())
+
+
+def test_paddlexs_tables_and_shares(shared, recorded):
+    folder, expected = recorded
+    names = load_paddlex(shared / "reference/trained_model").net.state_dict()
+    table = read_sensitivities(folder / "full.sensi.data", names)
+    assert {paddlex_name(n): [[s, v] for s, v in curve.items()] for n, curve in table.items()} == expected["sensitivities_full"]
+    for most, ratios in expected["ratios_for_eval_metric_loss_from_full"].items():
+        found = {paddlex_name(n): r for n, r in ratios_of(table, float(most)).items()}
+        assert found.keys() == ratios.keys() and all(abs(found[n] - r) < 1e-9 for n, r in ratios.items()), most
+
+
+def test_paddlexs_pruned_shapes(shared, recorded):
+    folder, expected = recorded
+    model = load_paddlex(shared / "reference/trained_model")
+    prune_net(model.net, ratios_of(read_sensitivities(folder / "model.sensi.data", model.net.state_dict()), expected["eval_metric_loss_used"]))
+    shapes = {n: tuple(t.shape) for n, t in model.net.state_dict().items()}
+    assert shapes == {n: tuple(t.shape) for n, t in load_paddlex(folder).net.state_dict().items()}
+
+
+def test_what_paddlex_can_prune_we_can(shared, recorded):
+    channels = find_channels(load_paddlex(shared / "reference/trained_model").net)
+    ours = {paddlex_name(n) for n in channels.places if n.endswith("weight") and channels.made_by(n).size}
+    assert set(recorded[1]["prunable_parameters"]) <= ours
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("ratio", [0.3, 0.95])
+def test_silent_and_cut_are_the_same(name, ratio):
+    "Every group of every network, at once: one place forgotten, and the layers would not fit or the answer would differ"
+    torch.manual_seed(0)
+    net = MODELS[name]().net.eval()
+    for m in net.modules():
+        if isinstance(m, torch.nn.BatchNorm2d): m.running_mean.normal_(0, 0.1), m.bias.data.normal_(0, 0.1)
+    channels, x = find_channels(net), torch.randn(1, 3, 64, 64)
+    assert len(channels.groups()) > 5
+    gone, used = chosen(net, channels, dict.fromkeys(channels.groups(), ratio))
+    with torch.no_grad(), silenced(net, channels, gone): quiet = [y.clone() for y in net(x)]
+    size = sum(p.numel() for p in net.parameters())
+    cut(net, channels, gone)
+    assert sum(p.numel() for p in net.parameters()) < (0.75 if ratio == 0.3 else 0.1) * size
+    with torch.no_grad():
+        for a, b in zip(net(x), quiet, strict=True): assert (a - b).abs().max() <= 1e-4 * b.abs().max()
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder = write_scenes(tmp_path_factory.mktemp("scenes"), train=4, val=2, size=(64, 64))
+    return [SegDataset(folder, folder / f"{n}_list.txt", folder / "labels.txt", Compose([Normalize()]), 0) for n in ("train", "val")]
+
+
+def table_of(model, path, loss=0.01, share=0.5):
+    "A table that says that half of every group costs little"
+    path.write_text(json.dumps({"sensitivities": {n: {str(share): loss} for n in find_channels(model.net).groups()}}))
+    return path
+
+
+@pytest.mark.parametrize("make", [lambda: FastSCNN(5), lambda: DeepLabv3p(5, "MobileNetV2_x0.25")], ids=["FastSCNN", "DeepLabv3p"])
+def test_a_pruned_model_does_all_that_a_whole_one_does(sets, tmp_path, make):
+    train, val = sets
+    model, said = make(), []
+    model.train(1, train, 2, val, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file=table_of(model, tmp_path / "table.json"),
+                observers=[lambda e: said.append(getattr(e, "message", ""))])
+    assert model.pruned and any(m.startswith("pruned ") and "multiply-adds" in m and "parameters" in m for m in said)
+    again = load_model(tmp_path / "out" / "best_model")
+    assert again.pruned and sum(p.numel() for p in again.net.parameters()) < 0.5 * sum(p.numel() for p in make().net.parameters())
+    a, b = (m.predict(val.file_list[0][0])["score_map"] for m in (model, again))
+    assert np.array_equal(a, b)
+    assert again.evaluate(val)["miou"] == model.evaluate(val)["miou"]
+    again.train(1, train, 2, val, save_dir=tmp_path / "more", pretrain_weights=None)
+    assert np.isfinite(again.history.losses).all()
+
+
+def test_a_damaged_pruned_model_names_the_layer(sets, tmp_path):
+    model = FastSCNN(5)
+    prune_net(model.net, dict.fromkeys(find_channels(model.net).groups()[:4], 0.5))
+    model.pruned = True
+    model.save_model(tmp_path / "thin")
+    assert load_model(tmp_path / "thin").pruned
+    data = bytearray((tmp_path / "thin" / "weights.safetensors").read_bytes())
+    data[-5] ^= 1
+    (tmp_path / "thin" / "weights.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match="weights.safetensors"): load_model(tmp_path / "thin")
+
+
+class Runs:
+    def __reduce__(self): return print, ("run",)
+
+
+def test_bad_tables_change_nothing(sets, tmp_path, capsys):
+    "C33: pickles that run, other networks, shares that leave nothing; the model stays whole and nothing is written"
+    model = FastSCNN(5)
+    before = {n: t.clone() for n, t in model.net.state_dict().items()}
+    (tmp_path / "runs.data").write_bytes(pickle.dumps({"x": {0.1: Runs()}}))
+    (tmp_path / "other.data").write_bytes(pickle.dumps({"conv9_9_weights": {np.float64(0.1): np.float64(0)}}))
+    (tmp_path / "empty.data").write_bytes(pickle.dumps({}))
+    (tmp_path / "whole.json").write_text('{"sensitivities": {"x": {"1.0": 0}}}')
+    for name, error, words in [("runs.data", ValueError, "only arrays are allowed"),
+                               ("other.data", ValueError, "another network: .* conv9_9_weights"),
+                               ("empty.data", ValueError, "at least one weight"), ("whole.json", ValueError, "shares between 0 and 1"),
+                               ("nothing.json", FileNotFoundError, "no sensitivities file")]:
+        with pytest.raises(error, match=words):
+            model.train(1, sets[0], 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file=tmp_path / name)
+    with pytest.raises(NotImplementedError, match="'DEFAULT'.*measure your own"):
+        model.train(1, sets[0], 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file="DEFAULT")
+    with pytest.raises(ValueError, match="must be a function from weights to an optimizer"):
+        model.train(1, sets[0], 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file=table_of(model, tmp_path / "good.json"),
+                    optimizer=torch.optim.SGD(model.net.parameters(), 0.1))
+    assert all(torch.equal(before[n], t) for n, t in model.net.state_dict().items()) and not model.pruned
+    assert not (tmp_path / "out").exists() and "run" not in capsys.readouterr().out
+
+
+def test_no_layer_is_left_empty():
+    for ratio in (0.9, 0.99, 0.999):
+        net = FastSCNN(5).net
+        prune_net(net, dict.fromkeys(find_channels(net).groups(), ratio))
+        assert min(t.shape[0] for t in net.state_dict().values() if t.dim()) >= 1
+
+
+def test_measuring_goes_on_where_it_stopped(sets, tmp_path, monkeypatch):
+    "Interrupted in the middle, the model has its weights back and the file what was found; the second run measures the rest only"
+    train, val = sets
+    model = FastSCNN(5)
+    model.train(2, train, 2, save_dir=tmp_path / "out", pretrain_weights=None, learning_rate=0.05)
+    before = {n: t.clone() for n, t in model.net.state_dict().items()}
+    groups = segnb.nets.channels.Channels.groups
+    monkeypatch.setattr("segnb.nets.channels.Channels.groups", lambda self: groups(self)[:7])  # For the sake of time
+    whole = sensitivities(model, val, tmp_path / "whole.json", ratios=(0.4,))
+    calls, judge = [], segnb.prune.evaluation
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 6: raise KeyboardInterrupt
+        return judge(*args)
+    monkeypatch.setattr("segnb.prune.evaluation", interrupted)
+    with pytest.raises(KeyboardInterrupt): sensitivities(model, val, tmp_path / "table.json", ratios=(0.4,))
+    assert all(torch.equal(before[n], t) for n, t in model.net.state_dict().items())
+    assert len(json.loads((tmp_path / "table.json").read_text())["sensitivities"]) == 4
+    assert sensitivities(model, val, tmp_path / "table.json", ratios=(0.4,)) == whole
+    assert len(calls) == 6 + 1 + len(whole) - 4
+
+
+def test_savings_grow_with_the_loss_that_is_borne(tmp_path):
+    model = FastSCNN(5)
+    groups = find_channels(model.net).groups()
+    curves = {n: {str(s): s * (1 + i % 3) / 3 for s in (0.2, 0.5, 0.8)} for i, n in enumerate(groups)}
+    (tmp_path / "t.json").write_text(json.dumps({"sensitivities": curves}))
+    rows = savings(model, tmp_path / "t.json", (0.0, 0.2, 0.9))
+    parameters, macs = [r[1] for r in rows], [r[2] for r in rows]
+    assert parameters[0] == macs[0] == 1 and sorted(parameters, reverse=True) == parameters and sorted(macs, reverse=True) == macs and macs[-1] < 0.3
