@@ -13,7 +13,7 @@ from segnb.data.augment import ResizeRangeScaling
 from segnb.data.datasets import SegDataset
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, ResizeByLong
 from segnb.models import DeepLabv3p, FastSCNN
-from segnb.prune import savings, sensitivities
+from segnb.pruning import savings, sensitivities
 
 SHARED = Path(os.environ.get("SEGNB_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 MAKE = dict(FastSCNN=lambda k: FastSCNN(k, multi_loss_weight=[1.0, 0.4, 0.4]), DeepLabv3p=lambda k: DeepLabv3p(k, "MobileNetV2_x0.5"))

@@ -51,7 +51,7 @@ from .learning import *
 from .segmenter import *
 from .models import *
 from .paddlex import *
-from .prune import *
+from .pruning import *
 from .widgets.chart import *
 from .widgets.live import *
 from .widgets.viewer import *

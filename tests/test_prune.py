@@ -14,7 +14,7 @@ from segnb.data.transforms import Compose, Normalize
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
 from segnb.nets.channels import chosen, cut, find_channels, prune_net, ratios_of, silenced
 from segnb.paddlex import load_paddlex
-from segnb.prune import savings, sensitivities
+from segnb.pruning import savings, sensitivities
 from segnb.weights.names import paddlex_name, read_sensitivities
 
 MODELS = {"FastSCNN": lambda: FastSCNN(4, multi_loss_weight=[1.0, 0.4, 0.4]),
@@ -156,13 +156,13 @@ def test_measuring_goes_on_where_it_stopped(sets, tmp_path, monkeypatch):
     groups = segnb.nets.channels.Channels.groups
     monkeypatch.setattr("segnb.nets.channels.Channels.groups", lambda self: groups(self)[:7])  # For the sake of time
     whole = sensitivities(model, val, tmp_path / "whole.json", ratios=(0.4,))
-    calls, judge = [], segnb.prune.evaluation
+    calls, judge = [], segnb.pruning.evaluation
 
     def interrupted(*args):
         calls.append(args)
         if len(calls) == 6: raise KeyboardInterrupt
         return judge(*args)
-    monkeypatch.setattr("segnb.prune.evaluation", interrupted)
+    monkeypatch.setattr("segnb.pruning.evaluation", interrupted)
     with pytest.raises(KeyboardInterrupt): sensitivities(model, val, tmp_path / "table.json", ratios=(0.4,))
     assert all(torch.equal(before[n], t) for n, t in model.net.state_dict().items())
     assert len(json.loads((tmp_path / "table.json").read_text())["sensitivities"]) == 4
