@@ -55,8 +55,7 @@ def test_what_paddlex_can_prune_we_can(shared, recorded):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("ratio", [0.3, 0.95])
-def test_silent_and_cut_are_the_same(name, ratio):
+def test_silent_and_cut_are_the_same(name):
     "Every group of every network, at once: one place forgotten, and the layers would not fit or the answer would differ"
     torch.manual_seed(0)
     net = MODELS[name]().net.eval()
@@ -64,11 +63,11 @@ def test_silent_and_cut_are_the_same(name, ratio):
         if isinstance(m, torch.nn.BatchNorm2d): m.running_mean.normal_(0, 0.1), m.bias.data.normal_(0, 0.1)
     channels, x = find_channels(net), torch.randn(1, 3, 64, 64)
     assert len(channels.groups()) > 5
-    gone, used = chosen(net, channels, dict.fromkeys(channels.groups(), ratio))
+    gone, used = chosen(net, channels, dict.fromkeys(channels.groups(), 0.5))
     with torch.no_grad(), silenced(net, channels, gone): quiet = [y.clone() for y in net(x)]
     size = sum(p.numel() for p in net.parameters())
     cut(net, channels, gone)
-    assert sum(p.numel() for p in net.parameters()) < (0.75 if ratio == 0.3 else 0.1) * size
+    assert sum(p.numel() for p in net.parameters()) < 0.35 * size
     with torch.no_grad():
         for a, b in zip(net(x), quiet, strict=True): assert (a - b).abs().max() <= 1e-4 * b.abs().max()
 
