@@ -701,6 +701,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'segnb.losses.labelled_mean': ('losses.html#labelled_mean', 'segnb/losses.py'),
                               'segnb.losses.loss_kind': ('losses.html#loss_kind', 'segnb/losses.py'),
                               'segnb.losses.parts': ('losses.html#parts', 'segnb/losses.py'),
+                              'segnb.losses.pixel_rows': ('losses.html#pixel_rows', 'segnb/losses.py'),
                               'segnb.losses.two_or_more': ('losses.html#two_or_more', 'segnb/losses.py')},
             'segnb.metrics': { 'segnb.metrics.ConfusionMatrix': ('metrics.html#confusionmatrix', 'segnb/metrics.py'),
                                'segnb.metrics.ConfusionMatrix.__init__': ('metrics.html#confusionmatrix.__init__', 'segnb/metrics.py'),

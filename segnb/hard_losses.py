@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 
-from .losses import Loss, Overlap, class_maps, labelled_mean, loss_kind, two_or_more
+from .losses import Loss, Overlap, class_maps, labelled_mean, loss_kind, pixel_rows, two_or_more
 from .options import Between
 
 # %% ../nbs/33_hard_losses.ipynb #Focal
@@ -21,7 +21,8 @@ class Focal(Loss):
     gamma: Annotated[float, "How fast; 0 is cross entropy", Between(0)] = 2.0
 
     def sums(self, logits, label, ignore_index, weight):
-        log_p = -F.cross_entropy(two_or_more(logits), label, ignore_index=ignore_index, reduction="none")
+        label = label.flatten()
+        log_p = -F.cross_entropy(pixel_rows(logits), label, ignore_index=ignore_index, reduction="none")
         each = -((-torch.expm1(log_p)).clamp(min=1e-6) ** self.gamma) * log_p   # Below 1e-6 a fractional power has no gradient
         return (each if weight is None else each * _of_pixels(weight, label, ignore_index)).sum()
 
@@ -41,11 +42,12 @@ class Ohem(Loss):
     least: Annotated[float, "Share of the labelled pixels that count at least", Between(0, 1)] = 0.05
 
     def sums(self, logits, label, ignore_index, weight):
-        each = F.cross_entropy(two_or_more(logits), label, ignore_index=ignore_index, reduction="none")
+        label = label.flatten()
+        each = F.cross_entropy(pixel_rows(logits), label, ignore_index=ignore_index, reduction="none")
         keep = label != ignore_index
         p = torch.where(keep, torch.exp(-each.detach()), 2)                 # Ignored pixels are easier than any other
         place = (self.least * keep.sum()).ceil().long().sub(1).clamp(min=0)
-        hard = keep & (p <= p.flatten().sort().values[place].clamp(min=self.threshold))
+        hard = keep & (p <= p.sort().values[place].clamp(min=self.threshold))
         each = each if weight is None else each * _of_pixels(weight, label, ignore_index)
         return torch.stack([(each * hard).sum(), hard.sum().to(each.dtype)])
 
