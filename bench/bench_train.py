@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
-from timing import PeakMemory, interleave, line, ratio
+from timing import interleave, line, ratio
 
 from segnb.nets.deeplab import DeepLabv3p
 from segnb.objective import make_loss
@@ -57,16 +57,11 @@ def main():
     plain, last = torch.contiguous_format, torch.channels_last
     cases = {"smp": their_step(smp, x, y, plain), "smp, channels last": their_step(smp, x, y, last), "ours": our_step(x, y),
              "ours in bfloat16": our_step(x, y, True)}
-    growth = {}
-    for name, step in cases.items():
-        with PeakMemory() as memory: step()
-        growth[name] = memory.growth
     times = interleave(cases, rounds=5, clock=time.process_time)
     what = f"DeepLabv3+ MobileNetV2, batch {BATCH}, {side} x {side}: training step"
     line(f"{what}: speed, times smp eager", f"{ratio(times, 'smp', 'ours'):.2f}", ">= 1.50")
     line(f"{what}: speed in bfloat16, times smp eager", f"{ratio(times, 'smp', 'ours in bfloat16'):.2f}", ">= 1.50")
     line(f"{what}: speed, times smp with channels last", f"{ratio(times, 'smp, channels last', 'ours'):.2f}", "-")
-    line(f"{what}: memory growth, share of smp's", f"{growth['ours'] / max(growth['smp'], 1):.2f}", "-")
 
 
 if __name__ == "__main__": main()
