@@ -6,15 +6,18 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from stand_in import FAILURE, Lesson, Tiny, lesson
 
+from segnb.models import DeepLabv3p, FastSCNN, HRNet
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
 from segnb.widgets.chart import LiveChart, still_curve
+from segnb.widgets.data import DataView
 from segnb.widgets.form import Form, Plan, control_of, meant, shown
 from segnb.widgets.live import LivePlot, Monitor, Progress, RunBar
-from segnb.widgets.panel import Panel
+from segnb.widgets.panel import Panel, attach
 from segnb.widgets.viewer import TileViewer, classes_of, overview, view
 
 
@@ -388,3 +391,100 @@ def test_viewer_closes():
     viewer = view({"label_map": label}, image)
     viewer.close()
     viewer.opacity = 0.1  # nobody hears it, and nothing breaks
+
+
+# ---- faults: each of the catalogue's group on widgets
+
+
+def test_stop_before_start_twice_and_after_the_end():
+    panel = Panel(Tiny, Lesson(pause=0.002), num_epochs=500)
+    press(panel.bar, "stop"), press(panel.bar, "pause"), press(panel.bar, "best")
+    assert panel.bar.state == "idle" and panel.run is None
+    panel.start()
+    until(lambda: len(panel.chart) > 3)
+    press(panel.bar, "stop"), press(panel.bar, "stop")
+    ends(panel, "stopped")
+    press(panel.bar, "stop"), press(panel.bar, "resume")
+    assert panel.bar.state == "stopped" and panel.error == ""
+
+
+def test_a_closed_view_lets_the_training_go_on():
+    panel = Panel(Tiny, Lesson(pause=0.002), num_epochs=10)
+    panel.start()
+    until(lambda: len(panel.chart) > 3)
+    panel.chart.comm.close(), panel.bar.comm.close()
+    assert panel.run.wait(20) == "done" and panel.monitor.wait()
+    assert panel.bar.state == "done" and len(panel.chart) == 210
+
+
+def test_options_that_contradict_each_other_block_start():
+    panel = Panel(FastSCNN, Lesson(labels=("a", "b", "c")), class_weight=[1.0, 2.0])
+    assert "one entry for each of 3 classes" in panel.form.errors["class_weight"] and panel.bar.blocked
+    panel.start()
+    assert panel.run is None
+    panel.set(class_weight=None)
+    assert panel.bar.blocked == ""
+
+
+def test_choices_of_other_networks_say_whose_they_are():
+    plan = Plan([DeepLabv3p, HRNet], dict(network="HRNet", num_classes=2), {})
+    assert plan.off["backbone"] == "HRNet has no backbone" and "width" not in plan.off
+    plan.set(network="DeepLabv3p", backbone="MobileNetV3_large_x1_0_ssld")
+    assert plan.off["output_stride"] == "MobileNetV3 always has 32" and plan.off["width"] == "DeepLabv3p has no width"
+    assert "output_stride" not in plan.code and "pooling_crop_size" not in plan.off
+
+
+def test_a_typed_call_runs_nothing_and_changes_nothing_if_it_is_wrong(tmp_path):
+    form = Form(Plan([Tiny], {}, {}))
+    before = form.code
+    for code in (f"Tiny(num_classes=open({str(tmp_path / 'x')!r}, 'w'))", "Tiny(3)", "import os", "Tiny(", "Tiny(colour=3)", "Tiny(**{})"):
+        press(form, "code", code=code)
+        assert form.wrong_code and form.code == before and not list(tmp_path.iterdir()), code
+    press(form, "code", code="model = Tiny(num_classes=4)\nmodel.train(num_epochs=3, learning_rate=1e-3)")
+    assert form.wrong_code == "" and (form.raw["num_classes"], form.raw["num_epochs"], form.raw["learning_rate"]) == ("4", "3", "0.001")
+    form.plan.change(locked=True)
+    press(form, "code", code="Tiny(num_classes=5)"), press(form, "set", name="num_classes", raw="6")
+    assert form.raw["num_classes"] == "4"
+
+
+def test_two_forms_on_one_plan_show_the_same():
+    plan = Plan([Tiny], {}, {})
+    one, two = Form(plan), Form(plan)
+    press(one, "set", name="learning_rate", raw="0.5")
+    assert two.raw["learning_rate"] == "0.5" and one.code == two.code
+    two.close()
+    press(one, "set", name="learning_rate", raw="0.25")
+    assert two.raw["learning_rate"] == "0.5" and len(plan.watchers) == 1
+
+
+def test_an_error_behind_a_button_is_a_line_and_the_button_works_again(tmp_path):
+    view = DataView()
+    for typed in ({}, {"images": str(tmp_path / "no such folder"), "labels": "~/neither"}):
+        press(view.source, "act:Open folders", typed=typed)
+        until(lambda: not view.source.busy)
+        assert view.source.error and "\n" not in view.source.error and view.source.trace
+    assert view.source.actions[0]["off"] == "" and view.datasets == {}
+
+
+def test_a_hundred_thousand_events_stay_small():
+    bar, chart = RunBar(), LiveChart()
+    sent, monitor = traffic(bar, chart), Monitor(bar, chart)
+    run(lesson(1000, Lesson(steps=100)), [monitor])
+    assert monitor.wait(20) and len(chart) <= 20_000
+    assert len(sent) <= 6 + 10 * (sent[-1][0] - sent[0][0])
+
+
+def test_a_full_memory_says_which_number_to_change():
+    class Full(Tiny):
+        def start(self, **given):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore")
+
+    panel = Panel(Full, Lesson(), train_batch_size=8)
+    panel.start()
+    ends(panel, "failed")
+    assert panel.error == "The memory of the device is full; lower train_batch_size from 8 to 4" and "20.00 GiB" in panel.bar.trace
+
+
+def test_a_log_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must be the folder that a training was given"):
+        attach(tmp_path)

@@ -93,9 +93,9 @@ class EvaluateView(ipywidgets.VBox):
         behind, names = self.found.cell(true, called), self.found.labels
         self.shown = [r.index for r in behind[: self.most]]
         said = f"{names[true]} taken for {names[called]}" if true != called else f"{names[true]}, rightly"
-        self.pictures.put(title=said, note=f"{int(self.found.counts[true, called]):,} pixels in {len(behind)} images")
         self.pictures.show({f"{r.name}: {r.value:,} pixels": marked(self.found.sample(r.index).image, self.found.pixels(r.index, true, called))
                             for r in behind[: self.most]}, 320)
+        self.pictures.put(title=said, note=f"{int(self.found.counts[true, called]):,} pixels in {len(behind)} images")
 
     def close(self):
         "Take the widgets off the page"

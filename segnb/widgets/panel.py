@@ -129,7 +129,7 @@ class Trainer(ipywidgets.VBox):
         hint: str = "Choose the images to learn from",  # Said while there is no data set
     ):
         self.plan, self.form, self.hint = plan, form, hint
-        self.on_model: Callable[[Any], None] = lambda model: None   # Called with the model of each run that has ended
+        self.on_model: Callable[[Any], None] = lambda model: None   # Called with the model of each run that has learned something
         self.model: Any = None     # That was trained last
         self.chart, self.details, self.examples = LiveChart(quiet=True), Details(), Examples()
         self.bar = RunBar(on_start=self.start, can_keep=True)
@@ -175,6 +175,7 @@ class Trainer(ipywidgets.VBox):
             self.monitor = Monitor(self.bar, self.chart, self._ended, [self.details, self.examples])
             run = model.start(**plan.train_values(), **plan.datasets, observers=[self.monitor])
         except Exception as e:
+            self.monitor = None
             self.bar.put(state="failed", text="Not started", error=plain_error(e, values), trace=traceback.format_exc())
             return self.receipt.update()
         with self.bar.lock:
@@ -193,7 +194,7 @@ class Trainer(ipywidgets.VBox):
         run, best = self.run, self.monitor.progress.best_model
         if run and run.error: self.bar.put(error=plain_error(run.error, self.values))
         if self.bar.keep_best: self._take(best)
-        self.on_model(self.model)
+        if self.monitor.progress.done: self.on_model(self.model)
         self.receipt.update()
 
     def _take(self, best):
@@ -315,7 +316,8 @@ class Attached(ipywidgets.VBox):
         save_dir: str | Path,   # The run's folder
         patience: float = 60,   # Seconds of silence after which nobody writes any more
     ):
-        self.path, self.patience, self._closed, self._now = _log(save_dir), patience, threading.Event(), 0.0
+        self._closed, self._now = threading.Event(), 0.0
+        self.path, self.patience = _log(save_dir), patience
         self.bar, self.chart, self.details = RunBar(buttons=False, state="running"), LiveChart(quiet=True), Details()
         self.receipt = Receipt(self.chart, self.bar, str(save_dir))
         self.monitor = Monitor(self.bar, self.chart, self.receipt.update, [self.details], lambda: self._now)

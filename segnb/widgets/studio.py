@@ -92,7 +92,6 @@ class Studio(ipywidgets.VBox):
         self._say()
 
     def _use_model(self, model):
-        if model is None or not getattr(model, "has_learned", True): return
         self.evaluation.use(model, self.plan.datasets.get("eval_dataset"))
         self.prediction.use(model)
         self._say()
