@@ -266,3 +266,9 @@ def test_killed_it_goes_on(model, image, tmp_path):
     assert 0 < done < 110
     subprocess.run([sys.executable, "-c", KILLED.replace("0.15", "0")], cwd=tmp_path, check=True, env=here)
     assert (np.load(tmp_path / "labels.npy") == expected).all() and not note.exists()
+
+
+def test_windows_of_a_tiff_with_jpeg_tiles(model, image, tmp_path):
+    "tifffile looks at the first tile when its decoder is made, which moves the place in the file"
+    tifffile.imwrite(tmp_path / "a.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", compression="jpeg")
+    assert (label(model, tmp_path / "a.tif") == label(model, tifffile.imread(tmp_path / "a.tif")[..., ::-1])).all()

@@ -126,7 +126,8 @@ def _whole(f):
     return _bands_last(f.series[0].asarray(), f.series[0].axes), _is_colour(f.pages[0])
 
 
-def _is_colour(page): return page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel in (3, 4)
+def _is_colour(page):  # JPEG keeps brightness and colour apart; decoded it is red, green, blue as well
+    return page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR) and page.samplesperpixel in (3, 4)
 
 
 def _segments(page, x, y, width, height):
@@ -146,8 +147,9 @@ def _window(f, x, y, width, height):
     planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
     out = np.zeros((page.samplesperpixel, height, width, 1) if planar else (1, height, width, page.samplesperpixel), page.dtype)
     for i in _segments(page, x, y, width, height):
+        decode = page.decode  # Before the seek: of a JPEG it reads the file when it is made
         f.filehandle.seek(page.dataoffsets[i])
-        data, (plane, _, top, left, _), shape = page.decode(f.filehandle.read(page.databytecounts[i]), i, jpegtables=page.jpegtables)
+        data, (plane, _, top, left, _), shape = decode(f.filehandle.read(page.databytecounts[i]), i, jpegtables=page.jpegtables)
         if data is not None: _paste(out[plane if planar else 0], data[0][: shape[1], : shape[2]], left - x, top - y)
     return np.concatenate(list(out), 2) if planar else out[0], _is_colour(page)
 
