@@ -52,6 +52,7 @@ from .segmenter import *
 from .models import *
 from .paddlex import *
 from .pruning import *
+from .rates import *
 from .widgets.chart import *
 from .widgets.live import *
 from .widgets.viewer import *
