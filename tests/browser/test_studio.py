@@ -1,4 +1,4 @@
-"The studio in JupyterLab, as a person goes through it: choose, type a call, train, press a cell, paint, restart, attach"
+"The studio in JupyterLab, as a person goes through it: choose, type a call, train, press a cell, paint"
 
 CELL = """
 from segnb.all import *
@@ -57,14 +57,3 @@ def test_the_whole_way(open_notebook):
     page.press("Predict")
     page.wait_for_selector(".segnb-viewer[data-painted='4']")
     assert page.errors == []
-
-    page.evaluate("async () => { await jupyterapp.commands.execute('kernelmenu:restart') }")
-    page.get_by_role("button", name="Restart", exact=True).last.click(timeout=5000)
-    page.wait_for_timeout(1500)
-    page.evaluate(
-        """() => { const nb = [...jupyterapp.shell.widgets('main')].find(w => w.content?.widgets).content;
-           nb.widgets[0].model.sharedModel.setSource('from segnb.all import *\\nagain = attach("studio_run")\\nagain');
-           nb.activeCellIndex = 0; jupyterapp.commands.execute('notebook:run-cell'); 0 }"""
-    )
-    page.wait_for_function("Number(document.querySelector('.segnb-chart')?.dataset.points) > 6", timeout=60_000)
-    assert page.locator(".segnb-bar .text").inner_text().startswith("Stopped at")
