@@ -26,7 +26,7 @@ from .nets.channels import prune_net, ratios_of
 from .objective import make_loss
 from .plan import check_plan, make_folder, pick_device
 from .spec import from_spec, to_spec
-from .train.events import EpochEnd, EvalEnd, Event, Fetching, Noted, TrainBegin, Warned
+from .train.events import EvalEnd, Event, Fetching, Noted, StepEnd, TrainBegin, Warned
 from .train.logs import visualdl_log
 from .train.loop import keep_models, training_events
 from .train.observers import EarlyStop, EventLog, History, TimeLimit
@@ -244,8 +244,9 @@ class Training:
             return (yield Noted(f"nothing is left to do: {len(history.epoch_ends)} epochs are done, and num_epochs={epochs}"))
         before = yield from (self._go_on() if self.saved else self._start())
         best = max((m["miou"] for m in history.metrics if m["miou"] is not None), default=-math.inf)
-        loop = training_events(self.stepper, self.batches.epoch, val and self._judge, epochs, every, len(history.epoch_ends) + 1, before)
-        yield from keep_models(_recorded(self.model, loop), self._save, self.folder, epochs, every, best)
+        loop = training_events(self.stepper, self.batches.epoch, val and self._judge, epochs, every, len(history.epoch_ends) + 1, before,
+                               history.lrs[-1] if before else 0.0)
+        yield from keep_models(self._recorded(loop), self._save, self.folder, epochs, every, best)
 
     def _start(self):
         yield from self.begin
@@ -267,6 +268,13 @@ class Training:
         self.stepper.done = len(history.epoch_ends) * len(self.batches) + len(before)
         return before
 
+    def _recorded(self, events):
+        "Events that the model's history has seen before anybody else"
+        for event in events:
+            self.model.history(event)
+            if isinstance(event, StepEnd) and event.step == len(self.batches): self.model.completed_epochs += 1
+            yield event
+
     def _judge(self, epoch):
         with self.stepper.averaged(): return (yield from judge(self.model, self.given["eval_dataset"], self.given["eval_batch_size"], epoch))
 
@@ -276,11 +284,3 @@ class Training:
 
 
 def _shapes(folder): return {name: tuple(t.shape) for name, t in safetensors.torch.load_file(folder / "weights.safetensors").items()}
-
-
-def _recorded(model, events):
-    "Events that the model's history has seen before anybody else"
-    for event in events:
-        model.history(event)
-        if isinstance(event, EpochEnd): model.completed_epochs += 1
-        yield event

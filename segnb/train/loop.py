@@ -22,6 +22,7 @@ def training_events(
     every: int = 1,       # Evaluate after each so many epochs, and after the last
     first: int = 1,       # The first epoch
     before: Sequence[float] = (),  # Losses of the steps that were taken in it already
+    lr: float = 0.0,      # Learning rate of the last of them
 ) -> Generator[Event, None, None]:
     "Train, yielding a record after everything worth watching"
     for epoch in range(first, epochs + 1):
