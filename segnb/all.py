@@ -46,6 +46,7 @@ from .weights.names import *
 from .weights.records import *
 from .weights.fetch import *
 from .weights.pretrained import *
+from .postmortem import *
 from .plan import *
 from .learning import *
 from .segmenter import *

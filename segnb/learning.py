@@ -25,6 +25,7 @@ from .infer.evaluation import judge
 from .nets.channels import prune_net, ratios_of
 from .objective import make_loss
 from .plan import check_plan, make_folder, pick_device
+from .postmortem import FailedStep, cause_of
 from .spec import from_spec, to_spec
 from .train.events import EvalEnd, Event, Fetching, Noted, StepEnd, TrainBegin, Warned
 from .train.logs import visualdl_log
@@ -246,7 +247,10 @@ class Training:
         best = max((m["miou"] for m in history.metrics if m["miou"] is not None), default=-math.inf)
         loop = training_events(self.stepper, self.batches.epoch, val and self._judge, epochs, every, len(history.epoch_ends) + 1, before,
                                history.lrs[-1] if before else 0.0)
-        yield from keep_models(self._recorded(loop), self._save, self.folder, epochs, every, best)
+        try: yield from keep_models(self._recorded(loop), self._save, self.folder, epochs, every, best)
+        except FloatingPointError as e:
+            if not self.stepper.failed: raise
+            raise FloatingPointError(f"{e}.\nPost-mortem: {self._cause()}") from None
 
     def _start(self):
         yield from self.begin
@@ -274,6 +278,13 @@ class Training:
             self.model.history(event)
             if isinstance(event, StepEnd) and event.step == len(self.batches): self.model.completed_epochs += 1
             yield event
+
+    def _cause(self):
+        "Why the last loss was not finite"
+        batch, x, label = self.stepper.failed
+        with self.model.lock:
+            return cause_of(FailedStep(self.model.net.train(), self.stepper.loss, x, label, [s.name for s in batch.samples],
+                                       self.model.num_classes, self.model.ignore_index, self.stepper.manner.precision))
 
     def _judge(self, epoch):
         with self.stepper.averaged(): return (yield from judge(self.model, self.given["eval_dataset"], self.given["eval_batch_size"], epoch))

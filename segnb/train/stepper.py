@@ -6,6 +6,7 @@
 __all__ = ['Digits', 'kinds', 'Ema', 'pick_precision', 'Manner', 'Stepper']
 
 # %% ../../nbs/45_train.stepper.ipynb #imports
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Stepper:
     ):
         self.net, self.loss, self.optimizer, self.inputs, self.rate = net, loss, optimizer, inputs, rate
         self.epoch_steps, self.manner, self.lock, self.done = epoch_steps, manner or Manner(), lock or RLock(), 0
+        self.failed: tuple = ()  # Batch, input and label of a step that was not taken, because its loss is not finite
         self.forward: Callable = self.manner.forward or net.small_logits  # type: ignore[assignment]
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.manner.precision == torch.float16)
         still = {id(p) for part in self.manner.frozen for p in part.parameters()}
@@ -79,8 +81,10 @@ class Stepper:
             lr, (x, label) = self.rate(self.done), self.inputs(batch)
             with torch.autocast(x.device.type, self.manner.precision, enabled=self.manner.precision != torch.float32): answers = self.forward(x)
             loss = self.loss(answers, label)
-            self._go(loss)
-        return loss.item(), lr
+            value = loss.item()
+            if math.isfinite(value): self._go(loss)
+            else: self.failed = batch, x, label
+        return value, lr
 
     def _go(self, loss):
         "Add up gradients, and take a step where a group of batches ends"
