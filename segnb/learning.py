@@ -10,6 +10,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -247,7 +248,8 @@ class Training:
         best = max((m["miou"] for m in history.metrics if m["miou"] is not None), default=-math.inf)
         loop = training_events(self.stepper, self.batches.epoch, val and self._judge, epochs, every, len(history.epoch_ends) + 1, before,
                                history.lrs[-1] if before else 0.0)
-        try: yield from keep_models(self._recorded(loop), self._save, self.folder, epochs, every, best)
+        try:
+            with closing(self.batches): yield from keep_models(self._recorded(loop), self._save, self.folder, epochs, every, best)
         except FloatingPointError as e:
             if not self.stepper.failed: raise
             raise FloatingPointError(f"{e}.\nPost-mortem: {self._cause()}") from None

@@ -9,7 +9,7 @@ __all__ = ['Batch', 'Filled', 'training_batch', 'equal_batches', 'Batches']
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -156,11 +156,12 @@ class Batches:
         self._stream: Iterator = iter(())
         n, items = _workers(dataset.num_workers if workers is None else workers), _Items(dataset, prepare, seed)
         ahead, collate = -(-dataset.buffer_size // (batch_size * max(n, 1))), partial(_or_error, collate=collate)  # Batches, for each worker
-        self._loader: Iterable = []
-        if n and dataset.parallel_method == "thread": self._loader = _Threads(items, self._order, collate, n, ahead * n)
-        else: self._loader = DataLoader(items, batch_sampler=self._order, collate_fn=collate, num_workers=n, persistent_workers=n > 0,
-                                        prefetch_factor=ahead if n else None, worker_init_fn=_quiet,
-                                        generator=torch.Generator())  # Its own, or it would draw from the one that dropout draws from
+        self._make: Callable[[], Iterable] = partial(_Threads, items, self._order, collate, n, ahead * n)
+        if not (n and dataset.parallel_method == "thread"):
+            self._make = partial(DataLoader, items, batch_sampler=self._order, collate_fn=collate, num_workers=n, persistent_workers=n > 0,
+                                 prefetch_factor=ahead if n else None, worker_init_fn=_quiet,
+                                 generator=torch.Generator())  # Its own, or it would draw from the one that dropout draws from
+        self._loader: Iterable = self._make()
 
     def __len__(self): return len(self._order)
 
@@ -178,6 +179,11 @@ class Batches:
             if isinstance(batch, Exception): raise batch
             yield batch
         self._next = number + 1 if number + 1 < self._order.first + self._order.epochs else -1
+
+    def close(self):
+        "Let go of what reads ahead; threads and processes end"
+        stream, self._stream, self._next, self._loader = self._stream, iter(()), -1, self._make()
+        if isinstance(stream, Generator): stream.close()
 
 
 def _workers(num_workers):

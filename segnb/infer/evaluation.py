@@ -7,6 +7,7 @@ __all__ = ['evaluation', 'judge', 'evaluated', 'last_value']
 
 # %% ../../nbs/59_infer.evaluation.ipynb #imports
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,15 +36,21 @@ def evaluation(
     counts = ConfusionMatrix(model.num_classes, model.ignore_index)
     asker = Asker(model.net, dataset.transforms, model.lock)
     fit = partial(fitted, **size_rules(model.net))
-    batches = Batches(dataset, batch_size, partial(_prepare, transforms=dataset.transforms, check=model.check, fit=fit), _numbered)
-    for step, groups in enumerate(batches.epoch(0), 1):
-        for batch in groups:
-            for found, sample in zip(classes_of(asker.logits(batch), tuple(batch.images.shape[2:])).cpu().numpy(), batch.samples, strict=True):
-                answer = _undo(found, sample.steps)
+    prepare = partial(_prepare, transforms=dataset.transforms, check=model.check, fit=fit)
+    with closing(Batches(dataset, batch_size, prepare, _numbered)) as batches:
+        for step, groups in enumerate(batches.epoch(0), 1):
+            for sample, answer in _answered(asker, groups):
                 counts.update(answer, sample.label)
                 if seen: seen((step - 1) * batch_size + int(sample.name), answer, sample.label)
-        yield EvalStep(epoch, step)
+            yield EvalStep(epoch, step)
     return counts
+
+
+def _answered(asker, groups):
+    "Samples with the answers for them, at the size of the original images"
+    for batch in groups:
+        found = classes_of(asker.logits(batch), tuple(batch.images.shape[2:])).cpu().numpy()
+        for ids, sample in zip(found, batch.samples, strict=True): yield sample, _undo(ids, sample.steps)
 
 
 def _numbered(samples):

@@ -134,12 +134,15 @@ def run(
             if stop := _show(event, observers):
                 end = TrainEnd(stop.reason)
                 break
-        events.close()
     except BaseException as e:
         end = TrainEnd("failed", f"{type(e).__name__}: {e}")
         raise
     finally:
-        _show(end, observers)
+        try: events.close()   # Also if an observer has failed: what was learned is kept
+        except BaseException as e:
+            end = TrainEnd("failed", f"{type(e).__name__}: {e}")
+            raise
+        finally: _show(end, observers)
     return end.reason
 
 # %% ../../nbs/40_train.events.ipynb #interruptible
