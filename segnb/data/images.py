@@ -69,6 +69,7 @@ def _fast(path, head):
     png, jpeg = head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x08", head[:3] == b"\xff\xd8\xff"
     if not (png or jpeg): return None
     data = np.fromfile(path, np.uint8)
+    if png and b"acTL" in data[:65536].tobytes().partition(b"IDAT")[0]: return None           # An animation
     if jpeg and not data[-1024:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"): return None  # Perhaps cut off: Pillow will know
     bands, height, width = ({0: 1, 2: 3}.get(head[25]), *struct.unpack(">II", head[16:24])[::-1]) if png else _jpeg_frame(data)
     flags, limit = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}, Image.MAX_IMAGE_PIXELS or np.inf
