@@ -162,11 +162,14 @@ def _heard(self, maps, i, n):
     return y if i else F.relu_(y)
 
 # %% ../../nbs/51_infer.fuse.ipynb #aspp
-def _split(packed, wide):
-    "A 1 x 1 convolution over maps of `wide` channels side by side, as one for each map; the first has the bias"
+def _width(view): return [m for m in view.modules() if isinstance(m, Packed)][-1].weight.shape[0]
+
+
+def _split(packed, widths):
+    "A 1 x 1 convolution over maps of so many channels side by side, as one for each map; the first has the bias"
     parts = []
-    for i, weight in enumerate(packed.weight.split(wide, 1)):
-        part = nn.Conv2d(wide, weight.shape[0], 1, bias=i == 0)
+    for i, weight in enumerate(packed.weight.split(widths, 1)):
+        part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=i == 0)
         part.weight = nn.Parameter(weight)
         if i == 0: part.bias = nn.Parameter(packed.bias)
         parts.append(Packed(part))
@@ -208,7 +211,8 @@ def pack(
             for name in names[i + 1 : i + 1 + joined]: del module._modules[name]
         else: module._modules[names[i]] = pack(parts[i])
         i += 1 + joined
-    if isinstance(module, Aspp): module.mix = _split(module.concat, 256)
+    if isinstance(module, Aspp):
+        module.mix = _split(module.concat, [_width(v) for n, v in module.named_children() if n.startswith(("image", "aspp"))])
     if type(module) in faster_forms: module.forward = MethodType(faster_forms[type(module)], module)  # type: ignore[method-assign]
     return module.conv if type(module) is nn.Sequential and list(module._modules) == ["conv"] and isinstance(module.conv, Packed) else module
 
