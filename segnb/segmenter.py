@@ -23,7 +23,7 @@ from .data.datasets import SegDataset, check_sample
 from .folders import find_folder, whole_folder
 from .infer.evaluation import evaluated
 from .infer.verbs import Predicts
-from .learning import Training
+from .learning import Training, read_notes, shapes_of
 from .nets.stages import stage_lines, stage_table
 from .nets.thin import resize_net
 from .options import Above, Between, check_options
@@ -218,14 +218,11 @@ def open_model(
 ) -> Segmenter:             # Ready to predict, to be judged and to be trained on
     "Open a saved model; its class must have been imported"
     folder = find_folder(model_dir)
-    notes = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    if notes.get("format") != 1:
-        raise ValueError(f"{folder} must be of format 1, got {notes.get('format')!r}; "
-                         f"it was written by segnb {notes.get('segnb')}, upgrade to read it")
+    notes = read_notes(folder)
     model = from_spec(notes["model"])
     if not isinstance(model, Segmenter): raise ValueError(f"{folder} must hold a segmenter, got a {type(model).__name__}")
     state = safetensors.torch.load_file(folder / "weights.safetensors")
-    if notes.get("pruned"): model.thin({name: tuple(t.shape) for name, t in state.items()})
+    if notes.get("pruned"): model.thin(shapes_of(state))
     model.net.load_state_dict(state)
     model.labels, model.completed_epochs, model.temperature = notes["labels"], notes["completed_epochs"], notes.get("temperature", 1.0)
     model.eval_transforms = model.test_transforms = from_spec(notes["transforms"])

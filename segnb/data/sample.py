@@ -7,6 +7,7 @@ __all__ = ['Resized', 'Padded', 'Flipped', 'Cropped', 'undo', 'Sample', 'transfo
 
 # %% ../../nbs/11_data.sample.ipynb #imports
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, dataclass_transform
 
 import cv2
@@ -81,7 +82,7 @@ class Axis:
         nearest = np.minimum(np.floor(np.arange(n) * (1 / factor)).astype(int), len(self.ids) - 1)
         return Axis(self.ids[nearest], self.start + self.step * (0.5 / factor - 0.5), self.step / factor, n)
 
-    @property
+    @cached_property
     def seen(self): return np.flatnonzero(self.ids >= 0)
 
     @property
@@ -98,7 +99,9 @@ class View:
     label_fill: int = 255
 
     @property
-    def plain(self): return abs(self.down.step) == abs(self.across.step) == 1 and self.down.whole and self.across.whole and self.fill is None
+    def unscaled(self): return abs(self.down.step) == abs(self.across.step) == 1
+    @property
+    def plain(self): return self.unscaled and self.down.whole and self.across.whole and self.fill is None
 
     def ids(self, label):
         "Class ids, each from its own pixel"
@@ -114,7 +117,7 @@ class View:
         if self.fill is None: return self._seen(image, rounded)
         empty = not (self.down.seen.size and self.across.seen.size)
         part = image[:0, :0] if empty else self._seen(image, rounded)
-        rounded = rounded and abs(self.down.step) != 1
+        rounded = rounded and not self.unscaled
         fill = np.rint(self.fill) if rounded and part.dtype.kind in "ui" else np.array(self.fill, np.float32)
         kind = part.dtype if (fill == fill.astype(part.dtype)).all() else np.float32
         out = np.full((len(self.down.ids), len(self.across.ids), image.shape[2]), fill if np.ptp(fill) else fill[0], kind)  # One number is faster
@@ -124,7 +127,7 @@ class View:
     def _seen(self, image, rounded):
         "What does not overhang"
         down, across = self.down, self.across
-        if abs(down.step) == abs(across.step) == 1: return image[_run(down)][:, _run(across)]
+        if self.unscaled: return image[_run(down)][:, _run(across)]
         if self.interp == cv2.INTER_NEAREST: return image[down.ids[down.seen]].take(across.ids[across.seen], 1)
         if not (rounded and image.dtype in (np.uint8, np.uint16)): image = image.astype(np.float32, copy=False)
         if not (down.whole and across.whole): return _warped(image, down, across)
