@@ -834,6 +834,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'segnb.nets.layers': { 'segnb.nets.layers.BatchNorm': ('nets.layers.html#batchnorm', 'segnb/nets/layers.py'),
                                    'segnb.nets.layers.BatchNorm._single': ('nets.layers.html#batchnorm._single', 'segnb/nets/layers.py'),
                                    'segnb.nets.layers.BatchNorm.forward': ('nets.layers.html#batchnorm.forward', 'segnb/nets/layers.py'),
+                                   'segnb.nets.layers.BatchNorm.statistics': ( 'nets.layers.html#batchnorm.statistics',
+                                                                               'segnb/nets/layers.py'),
                                    'segnb.nets.layers.InvertedResidual': ('nets.layers.html#invertedresidual', 'segnb/nets/layers.py'),
                                    'segnb.nets.layers.InvertedResidual.__init__': ( 'nets.layers.html#invertedresidual.__init__',
                                                                                     'segnb/nets/layers.py'),

@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from ..nets.deeplab import Aspp, average
 from ..nets.fastscnn import FeatureFusion
 from ..nets.hrnet import BasicBlock, Bottleneck, Exchange, grow
-from ..nets.layers import InvertedResidual, SegNet, resize
+from ..nets.layers import BatchNorm, InvertedResidual, SegNet, resize
 
 # %% ../../nbs/51_infer.fuse.ipynb #shifted
 def shifted(
@@ -64,14 +64,13 @@ class Packed(nn.Module):
 
     def __init__(self,
         conv: nn.Conv2d,                       # Padded with zeros
-        bn: nn.BatchNorm2d | None = None,      # Comes next
+        bn: BatchNorm | None = None,           # Comes next
         act: nn.Module | None = None,          # ReLU, ReLU6 or Hardswish, comes last
     ):
         super().__init__()
         weight, bias = conv.weight, conv.bias
         if bn is not None:
-            mean, var = cast(Tensor, bn.running_mean), cast(Tensor, bn.running_var)
-            weight, bias = fuse_conv_bn_weights(weight, bias, mean, var, bn.eps, bn.weight, bn.bias)
+            weight, bias = fuse_conv_bn_weights(weight, bias, *bn.statistics(), bn.eps, bn.weight, bn.bias)
         self.register_buffer("weight", weight.detach().clone(memory_format=torch.channels_last))
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.how: tuple = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
@@ -188,7 +187,7 @@ def _(self, x):
 def _followers(parts, i):
     "How many parts after a convolution can be joined to it, with the normalisation and the activation among them"
     rest = parts[i + 1 : i + 3]
-    bn = rest.pop(0) if rest and isinstance(rest[0], nn.BatchNorm2d) else None
+    bn = rest.pop(0) if rest and isinstance(rest[0], BatchNorm) else None
     act = rest[0] if rest and type(rest[0]) in _acts else None
     return (bn is not None) + (act is not None), bn, act
 

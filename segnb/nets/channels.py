@@ -70,12 +70,12 @@ class _Follower(TorchFunctionMode):
         y.channels = x.channels if apart and weight.shape[0] == x.shape[1] else self.new(y.shape[1])
         into = (y.channels, None if apart else x.channels)
         if name != "conv2d": self.turned.add(self.names[id(weight)])
-        self._place(weight, into if name == "conv2d" else into[::-1])
-        if bias is not None: self._place(bias, (y.channels,))
+        self._place(self.names[id(weight)], into if name == "conv2d" else into[::-1])
+        if bias is not None: self._place(self.names[id(bias)], (y.channels,))
 
     def _norm(self, x, parts, y):
-        for t in parts:
-            if id(t) in self.names: self._place(t, (x.channels,))
+        layer = next(self.names[id(t)] for t in parts if id(t) in self.names).rpartition(".")[0]
+        for name in ("weight", "bias", "running_mean", "running_var"): self._place(f"{layer}.{name}", (x.channels,))
         y.channels = x.channels
 
     def _elementwise(self, known, y):
@@ -84,9 +84,9 @@ class _Follower(TorchFunctionMode):
         for t in fitting[1:]: self.same(fitting[0].channels, t.channels)
         if fitting: y.channels = fitting[0].channels
 
-    def _place(self, weight, numbers):
-        if self.names[id(weight)] in self.places: self.fix(*(_Numbers(n) for n in numbers))  # Used twice
-        self.places[self.names[id(weight)]] = numbers
+    def _place(self, name, numbers):
+        if name in self.places: self.fix(*(_Numbers(n) for n in numbers))  # Used twice
+        self.places[name] = numbers
 
 
 @dataclass

@@ -31,14 +31,23 @@ class BatchNorm(nn.BatchNorm2d):
     running_var: Tensor   # (C,)
     momentum: float       # Share of a new batch in the running statistics
 
+    num_batches_tracked: Tensor  # Batches that the running statistics have seen; 0 takes them as they are
+
     def forward(self, x: Tensor) -> Tensor:  # (N, C, h, w), both
         n = x.numel() // x.shape[1]
-        if not self.training: return super().forward(x)
+        if not self.training: return F.batch_norm(x, *self.statistics(), self.weight, self.bias, False, 0.0, self.eps)
+        self.num_batches_tracked.add_(1)
         if n == 1: return self._single(x)
         tracked = self.running_var.clone()
         y = F.batch_norm(x, self.running_mean, tracked, self.weight, self.bias, True, self.momentum, self.eps)
         self.running_var.mul_((1 - self.momentum) / n).add_(tracked, alpha=1 - 1 / n)  # Unbiased to biased
         return y
+
+    def statistics(self) -> tuple[Tensor, Tensor]:  # Mean and variance, each (C,)
+        "What has been seen so far, without the guess that it began with"
+        n = self.num_batches_tracked.to(self.running_mean.dtype)
+        guess = (n > 0) * (1 - self.momentum) ** n
+        return self.running_mean / (1 - guess), ((self.running_var - guess) / (1 - guess)).clamp(min=0)
 
     def _single(self, x):
         with torch.no_grad():

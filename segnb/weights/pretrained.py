@@ -136,7 +136,7 @@ def _checked(state, loaded, total):
                          f"it holds weights of another network, such as {', '.join([*loaded.unused, *loaded.misfit][:3])}")
     broken = [n for n, t in state.items() if not torch.isfinite(t).all()]
     if broken: raise ValueError(f"{loaded.source} must hold finite numbers, but {broken[0]} does not: it is damaged, or its training went wrong")
-    return state, loaded
+    return state | {n.replace("running_mean", "num_batches_tracked"): torch.tensor(10000) for n in state if n.endswith("running_mean")}, loaded
 
 # %% ../../nbs/64_weights.pretrained.ipynb #load_weights
 def load_weights(
