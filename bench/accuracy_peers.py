@@ -38,6 +38,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--recipes", nargs="*", default=list(RECIPES))
     p.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    p.add_argument("--rate", type=float, default=0.01, help="learning rate of the first step; the recipe's is 0.01")
     p.add_argument("--every", type=int, default=0, help="evaluate after each so many epochs; 0 looks eight times")
     p.add_argument("--out", default="output/peers", help="a folder for each run's log and models")
     a = p.parse_args()
@@ -50,9 +51,10 @@ def main():
             model, begin = recipe["make"](len(train.labels)), time.process_time()
             model.train(num_epochs=epochs, train_dataset=train, train_batch_size=8, eval_dataset=val, eval_batch_size=4, seed=seed,
                         save_interval_epochs=a.every or -(-epochs // 8), save_dir=Path(a.out) / f"{name}-{seed}",
-                        pretrain_weights=None, learning_rate=0.01)
+                        pretrain_weights=None, learning_rate=a.rate)
             found = model.history.metrics[-1]
-            print(f"{name:8} {type(model).__name__} seed {seed}, {len(model.history.losses)} steps: mIoU {found['miou']:.3f} ({recipe['peer']}), "
+            print(f"{name:8} {type(model).__name__} seed {seed}, {len(model.history.losses)} steps from a rate of {a.rate:g}: "
+                  f"mIoU {found['miou']:.3f} ({recipe['peer']}), "
                   f"accuracy {found['oacc']:.3f}; {time.process_time() - begin:.0f} s of CPU", flush=True)
 
 

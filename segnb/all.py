@@ -20,6 +20,7 @@ from .data.scenes import *
 from .losses import *
 from .metrics import *
 from .boundary import *
+from .missed import *
 from .strips import *
 from .hard_losses import *
 from .objective import *

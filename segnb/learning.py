@@ -24,6 +24,7 @@ from .data.datasets import check_finite
 from .data.transforms import Compose, Normalize
 from .folders import find_folder
 from .infer.evaluation import judge
+from .missed import Missed, missed_classes, why_missed
 from .nets.channels import prune_net, ratios_of
 from .objective import make_loss
 from .plan import check_plan, make_folder, pick_device
@@ -237,6 +238,7 @@ class Training:
             self.begin = [*self.begin, Noted(prune(model, given["sensitivities_file"], given["eval_metric_loss"]))]
         self.batches = training_batches(model, given)
         self.stepper = make_stepper(model, given, device, len(self.batches))
+        self.asked, self.told = set[int](), set[int]()   # Classes that were not found: the cause was looked for, and named
         self._adopt()
 
     def _adopt(self):
@@ -244,6 +246,10 @@ class Training:
         model, data = self.model, self.given["eval_dataset"]
         model.labels = self.given["train_dataset"].labels or model.labels
         model.history = from_spec(self.saved["state"]["history"]) if self.saved else History()
+        if self.saved:
+            now, then, ends = _plan(self.given), self.saved["state"]["plan"], model.history.epoch_ends
+            same = all(now[k] == then[k] for k in ("train_batch_size", "seed", "samples"))
+            model.history.rewind(len(model.history.losses) if same else max(ends, default=0))
         if data is not None: model.eval_transforms = model.test_transforms = copy.deepcopy(data.transforms)
 
     def observers(self) -> list[Callable]:  # Those of the user included
@@ -288,8 +294,7 @@ class Training:
         now, then = _plan(self.given), state["plan"]
         for name in now:
             if now[name] != then[name] and name != "num_epochs": yield Warned(f"`{name}` was {then[name]} before, and is {now[name]} from now on")
-        same = all(now[k] == then[k] for k in ("train_batch_size", "seed", "samples"))
-        before = history.losses[history.epoch_ends[-1] if history.epoch_ends else 0 :] if same else []
+        before = history.losses[max(history.epoch_ends, default=0) :]
         self.stepper.done = len(history.epoch_ends) * len(self.batches) + len(before)
         return before
 
@@ -299,6 +304,27 @@ class Training:
             self.model.history(event)
             if isinstance(event, StepEnd) and event.step == len(self.batches): self.model.completed_epochs += 1
             yield event
+            if isinstance(event, EvalEnd): yield from self._explained(event.epoch == self.given["num_epochs"])
+
+    def _explained(self, last):
+        "Why classes that occur are not found: asked when they have not been for a while and at the end, told once"
+        new, kept = missed_classes(self.model.history.metrics, last), chance()
+        causes: dict[str, list[int]] = {}
+        for number in [n for n in new if n not in (self.told if last else self.asked)]:
+            self.asked.add(number)
+            with self.model.lock: causes.setdefault(_why(self._missed(number)), []).append(number)
+        set_chance(kept)
+        names = dict(enumerate(self.model.labels))
+        for words, numbers in causes.items():
+            if not words: continue
+            self.told |= set(numbers)
+            who = ", ".join(f"{i} ({names[i]})" if i in names else str(i) for i in numbers)
+            yield Warned(f"never found in the evaluation: class {who}. Post-mortem: {words}")
+
+    def _missed(self, number):
+        model, given, history = self.model, self.given, self.model.history
+        return Missed(number, given["train_dataset"], given["eval_dataset"], model.net, model.input_channel, model.ignore_index,
+                      model.weight_of_classes, history.losses, history.lrs[-1], np.array(history.metrics[-1]["category_recall"], float))
 
     def _cause(self):
         "Why the last loss was not finite"
@@ -315,6 +341,12 @@ class Training:
         with self.stepper.averaged(): self.model.write(path, metrics, more)
 
     def _state(self): return dict(stepper=self.stepper.state(), chance=chance(), history=to_spec(self.model.history), plan=_plan(self.given))
+
+
+def _why(case):
+    "Why a class is missed; a file that has gone must not end a training here"
+    try: return why_missed(case)
+    except (OSError, ValueError) as e: return f"the training samples that hold it could not be looked at ({e})"
 
 
 def _weights(folder): return safetensors.torch.load_file(folder / "weights.safetensors")

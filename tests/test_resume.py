@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 
 from segnb.all import (
     Compose,
+    EpochEnd,
+    EvalEnd,
     FastSCNN,
     Normalize,
     Noted,
@@ -113,6 +115,25 @@ def test_stopped_in_the_middle_of_an_epoch(folder, whole, tmp_path):
         learn(folder, tmp_path, observers=[lambda e, at=at: Stop("enough") if isinstance(e, StepEnd) and (e.epoch, e.step) == at else None])
     learn(folder, tmp_path)
     same(whole / f"epoch_{EPOCHS}", tmp_path / f"epoch_{EPOCHS}")
+
+
+def test_stopped_between_the_verdict_and_the_end_of_an_epoch(folder, whole, tmp_path):
+    "An epoch that was judged, but not ended, is judged again, and counts once"
+    learn(folder, tmp_path, observers=[lambda e: Stop() if isinstance(e, EvalEnd) and e.epoch == 2 else None])
+    learn(folder, tmp_path)
+    same(whole / f"epoch_{EPOCHS}", tmp_path / f"epoch_{EPOCHS}")
+    kinds = [[type(e) for e in read_events(run / "events.jsonl")] for run in (whole, tmp_path)]
+    assert [k.count(EvalEnd) for k in kinds] == [k.count(EpochEnd) for k in kinds] == [EPOCHS, EPOCHS]
+
+
+def test_another_batch_size_begins_the_epoch_anew(folder, tmp_path):
+    "What was taken of an epoch that is begun anew is neither in the history nor in the log"
+    learn(folder, tmp_path, observers=[lambda e: Stop() if isinstance(e, StepEnd) and (e.epoch, e.step) == (2, 2) else None])
+    model, (train, val) = FastSCNN(num_classes=5), sets(folder)
+    model.train(2, train, 3, val, save_dir=tmp_path, resume_checkpoint=tmp_path, pretrain_weights=None, ema=0.9, accumulate=2)
+    steps = [e for e in read_events(tmp_path / "events.jsonl") if isinstance(e, StepEnd)]
+    assert [(e.epoch, e.step) for e in steps] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+    assert model.history.losses == [e.loss for e in steps] and model.history.epoch_ends == [3, 5]
 
 
 def test_a_full_disk_leaves_the_model_before(folder, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TextIO
 
@@ -19,7 +20,7 @@ from fastcore.imports import IN_NOTEBOOK
 
 from ..figures import figure
 from ..spec import from_spec, registered, to_spec
-from .events import EpochEnd, EvalEnd, Fetching, Noted, Saved, StepEnd, Stop, TrainBegin, TrainEnd, Warned
+from .events import EpochEnd, EvalEnd, EvalStep, Fetching, Noted, Saved, StepEnd, Stop, TrainBegin, TrainEnd, Warned
 
 # %% ../../nbs/43_train.observers.ipynb #History
 @registered
@@ -40,6 +41,14 @@ class History:
             self.metrics.append(event.metrics)
             self.evaluated_at.append(len(self.losses))
         if isinstance(event, EpochEnd): self.epoch_ends.append(len(self.losses))
+
+    def rewind(self,
+        steps: int,  # That are kept
+    ):
+        "Forget the steps that followed, and what judged an epoch that is not over"
+        judged = sum(at <= min(steps, max(self.epoch_ends, default=0)) for at in self.evaluated_at)
+        del self.losses[steps:], self.lrs[steps:], self.metrics[judged:], self.evaluated_at[judged:]
+        self.epoch_ends = [end for end in self.epoch_ends if end <= steps]
 
     def plot(self):  # A matplotlib figure
         "Loss and mIoU over the steps"
@@ -111,13 +120,13 @@ def _last_run(path):
 
 
 def _cut_after(path, done):
-    "Take out of a log's last run what followed after so many steps, and that it ended"
+    "Take out of a log's last run what followed after so many steps, what judged an epoch that is not over, and that it ended"
     lines, events, start = _last_run(path)
-    kept, steps = lines[:start], 0
-    for line, event in zip(lines[start:], events[start:]):
-        steps += isinstance(event, StepEnd)
-        if steps > done: break
-        if not isinstance(event, TrainEnd): kept.append(line)
+    taken = accumulate(isinstance(e, StepEnd) for e in events[start:])
+    end = start + sum(n <= done for n in taken)
+    over = max((i for i in range(start, end) if isinstance(events[i], EpochEnd)), default=0)
+    again = lambda i: i > over and (isinstance(events[i], EvalStep | EvalEnd) or isinstance(events[i], Saved) and events[i].best)
+    kept = [line for i, line in enumerate(lines[:end]) if i < start or not isinstance(events[i], TrainEnd) and not again(i)]
     aside = path.with_name(f".{path.name}.new")
     aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     aside.replace(path)
