@@ -6,6 +6,7 @@
 __all__ = ['load_paddlex']
 
 # %% ../nbs/68_paddlex.ipynb #imports
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,33 @@ class _PlainLoader(yaml.SafeLoader):
 _PlainLoader.add_constructor("tag:yaml.org,2002:python/tuple", lambda loader, node: tuple(loader.construct_sequence(node)))
 
 
+def _items(node, counted):
+    "How many items a part of a text stands for, aliases followed; the parts that were counted are known"
+    if id(node) in counted: return counted[id(node)]
+    counted[id(node)] = math.inf   # Until it is known: a part that holds itself has no end
+    inside = [] if isinstance(node, yaml.ScalarNode) else node.value
+    counted[id(node)] = 1 + sum(_items(n, counted) for part in inside for n in (part if isinstance(part, tuple) else [part]))
+    return counted[id(node)]
+
+
+def _plain(text):
+    "Data from a text of a sensible size"
+    loader = _PlainLoader(text)
+    node = loader.get_single_node()
+    if node is None: return None
+    if _items(node, {}) > 1_000_000: raise yaml.YAMLError("it stands for more than a million items")
+    return loader.construct_document(node)
+
+
 def read_yaml(
     path: Path,    # A file with a dictionary
 ) -> dict:         # Plain data only
     "Read a YAML file that PaddleX wrote"
     if not path.is_file(): raise FileNotFoundError(f"there is no {path}; a folder saved by PaddleX has model.yml and model.pdparams")
-    try: found = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError) as e: raise ValueError(f"{path} must hold plain data, but {' '.join(str(e).split())}") from None
+    if (size := path.stat().st_size) > 4_000_000: raise ValueError(f"{path} must be a page of text, got {size:,} bytes")
+    try: found = _plain(path.read_text(encoding="utf-8"))
+    except RecursionError: raise ValueError(f"{path} must hold plain data, but its brackets are nested too deep") from None
+    except (yaml.YAMLError, ValueError) as e: raise ValueError(f"{path} must hold plain data, but {' '.join(str(e).split())}") from None
     if not isinstance(found, dict): raise ValueError(f"{path} must hold a dictionary, got {found!r:.50}")
     return found
 
@@ -42,10 +63,17 @@ def read_yaml(
 _segmenters = {c.__name__: c for c in (DeepLabv3p, UNet, HRNet, FastSCNN)}
 
 
+def _of_kind(path, notes, name, kind):
+    "A part of `model.yml`; empty if it is not there"
+    found = notes.get(name) or kind()
+    if not isinstance(found, kind): raise ValueError(f"{path}: `{name}` must be a {kind.__name__}, got {found!r:.50}")
+    return found
+
+
 def _build(notes, path):
     "The segmenter that `model.yml` describes, with random weights"
-    name, options = notes.get("Model"), dict(notes.get("_init_params") or {})
-    if name not in _segmenters: raise ValueError(f"{path} must describe one of {', '.join(_segmenters)}, got {name!r}")
+    name, options = notes.get("Model"), dict(_of_kind(path, notes, "_init_params", dict))
+    if not isinstance(name, str) or name not in _segmenters: raise ValueError(f"{path} must describe one of {', '.join(_segmenters)}, got {name!r}")
     if notes.get("status") not in ("Normal", "Prune"):
         raise ValueError(f"{path} must have the status Normal or Prune, got {notes.get('status')!r}; "
                          "it was exported, give the folder that training saved")
@@ -60,12 +88,13 @@ _of_colours = ("mean", "std", "min_val", "max_val", "im_padding_value")
 def _transforms(notes, path, red_first):
     "The transforms that `model.yml` lists"
     made = []
-    for item in notes.get("Transforms") or []:
+    for item in _of_kind(path, notes, "Transforms", list):
+        if not isinstance(item, dict) or len(item) != 1: raise ValueError(f"{path}: a transform must be one name with its options, got {item!r:.50}")
         (name, given), = item.items()
-        if name.startswith("Arrange"): continue
+        if str(name).startswith("Arrange"): continue
         options = {k: v[::-1] if red_first and k in _of_colours and isinstance(v, list) else v for k, v in (given or {}).items()}
         try: made.append(from_spec({"class": name, **options}))
-        except ValueError as e: raise ValueError(f"{path} uses the transform `{name}`: {e}") from None
+        except (ValueError, TypeError) as e: raise ValueError(f"{path} uses the transform `{name}`: {e}") from None
     return Compose(made) if made else None
 
 # %% ../nbs/68_paddlex.ipynb #load_paddlex
@@ -76,7 +105,7 @@ def load_paddlex(
     folder = Path(model_dir)
     path = folder / "model.yml"
     notes = read_yaml(path)
-    model, about = _build(notes, path), dict(notes.get("_Attributes") or {})
+    model, about = _build(notes, path), _of_kind(path, notes, "_Attributes", dict)
     if notes["status"] == "Prune": _make_thin(model, read_yaml(folder / "prune.yml"))
     red_first = notes.get("TransformsMode", "RGB") == "RGB" and model.input_channel == 3
     prepared = _transforms(notes, path, red_first)
@@ -85,8 +114,8 @@ def load_paddlex(
         raise ValueError(f"{folder}/model.pdparams must hold every weight of the network in model.yml, but {paddlex_name(missing[0])} "
                          f"{'has another shape' if missing[0] in loaded.misfit else 'is missing'}")
     model.net.load_state_dict(state, strict=False)
-    model.loaded, model.labels = loaded, [str(name) for name in about.get("labels") or []]
-    model.completed_epochs = int(notes.get("completed_epochs") or 0)
+    model.loaded, model.labels = loaded, [str(name) for name in _of_kind(path, about, "labels", list)]
+    model.completed_epochs = _of_kind(path, notes, "completed_epochs", int)
     model.eval_transforms = model.test_transforms = prepared
     return model
 

@@ -6,16 +6,20 @@
 __all__ = ['weights_folder']
 
 # %% ../../nbs/63_weights.fetch.ipynb #imports
+import errno
 import hashlib
 import os
+import time
 from collections.abc import Generator, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import torch
 
+from ..folders import Busy, claimed
 from .records import Source
 
 # %% ../../nbs/63_weights.fetch.ipynb #weights_folder
@@ -30,7 +34,15 @@ class _Redirects(HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         self.checksum = headers.get("X-Linked-Etag", "").strip('"')
+        _check_address(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_address(address):
+    "Raise unless nobody on the way can change what comes from there"
+    place = urlsplit(address)
+    if place.scheme != "https" and (place.scheme, place.hostname) != ("http", "127.0.0.1"):
+        raise URLError(f"the address must begin with https://, got {address}")
 
 
 def _request(address, part, tag):
@@ -47,6 +59,7 @@ def download(
     sha256: str = "",  # Beginning of its checksum; empty if none is known
 ) -> Generator[tuple[int, int], None, None]:  # Bytes that have arrived, and bytes in all (0 if the server does not say)
     "Fetch a file, going on where an earlier attempt ended"
+    _check_address(address)
     path.parent.mkdir(parents=True, exist_ok=True)
     part, tag, redirects = path.with_name(path.name + ".part"), path.with_name(path.name + ".tag"), _Redirects()
     try: answer = build_opener(redirects).open(_request(address, part, tag), timeout=30)
@@ -85,8 +98,32 @@ def fetch(
     reasons = []
     for s in sources:
         try:
-            for done, total in download(s.address, folder / s.file, s.sha256): yield s.file, done, total
+            for done, total in _once(s, folder): yield s.file, done, total
             return s
-        except (OSError, HTTPException) as e: reasons.append(f"{s.address}\n  as {s.file} ({getattr(e, 'reason', None) or e or type(e).__name__})")
+        except (OSError, HTTPException) as e:
+            if getattr(e, "errno", None) in _no_place: raise _elsewhere(e, folder) from None
+            reasons.append(f"{s.address}\n  as {s.file} ({getattr(e, 'reason', None) or e or type(e).__name__})")
     raise ConnectionError("pretrained weights could not be fetched. Download one of these files elsewhere, and put it into the folder "
                           f"{folder} under the name given; or pass pretrain_weights=None to start from random weights\n" + "\n".join(reasons))
+
+
+_no_place = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST
+
+
+def _once(source, folder):
+    "Fetch a file unless somebody else on this machine is about to; then wait for theirs"
+    path = folder / source.file
+    folder.mkdir(parents=True, exist_ok=True)
+    while not path.exists():
+        try:
+            with claimed(path.with_name(path.name + ".claim")):
+                if not path.exists(): yield from download(source.address, path, source.sha256)
+        except Busy:
+            time.sleep(0.2)
+            yield 0, 0
+
+
+def _elsewhere(error, folder):
+    "Words for a folder that takes no files"
+    return type(error)(error.errno, f"fetched weights cannot be kept here ({error.strerror}); name another folder by the environment variable "
+                                    "SEGNB_WEIGHTS, or pass pretrain_weights=None", str(folder))

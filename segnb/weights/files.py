@@ -7,8 +7,11 @@ __all__ = ['read_weights']
 
 # %% ../../nbs/60_weights.files.ipynb #imports
 import pickle
+import pickletools
 import struct
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -44,6 +47,8 @@ def unpickle(
     data: bytes,  # A pickle of plain data and NumPy arrays
 ):                # What was pickled
     "Read a pickle that may hold arrays, and nothing that runs"
+    if any(op.name == "LONG_BINPUT" and int(place or 0) > len(data) for op, place, _ in pickletools.genops(data)):
+        raise pickle.UnpicklingError("it asks for more places to remember things in than it has bytes")
     return _ArrayUnpickler(BytesIO(data), encoding="latin1").load()
 
 # %% ../../nbs/60_weights.files.ipynb #from_pdparams
@@ -121,8 +126,11 @@ def from_files(
 
 def _unpacked(path) -> Iterator[tuple[str, bytes]]:
     "Name and content of each plain file in an archive; nothing is written to the disk"
+    left, files = max(20 * path.stat().st_size, 1 << 26), 20_000
     with tarfile.open(path) as archive:
         for member in archive:
+            left, files = left - member.size, files - 1
+            if left < 0 or files < 0: raise ValueError("it unpacks to more than twenty times its size or 20,000 files, as weights never do")
             if member.isfile() and (f := archive.extractfile(member)): yield member.name.removeprefix("./"), f.read()
 
 # %% ../../nbs/60_weights.files.ipynb #read_weights
@@ -137,7 +145,7 @@ def read_weights(
     if not path.exists(): raise FileNotFoundError(f"there is no file or folder {path}")
     try: return _from_folder(path) if path.is_dir() else _from_file(path)
     except (ValueError, pickle.UnpicklingError, EOFError, MemoryError, tarfile.TarError, RuntimeError, TypeError, AttributeError,
-            IndexError, KeyError, safetensors.SafetensorError) as e:
+            IndexError, KeyError, safetensors.SafetensorError, RecursionError, zipfile.BadZipFile, zlib.error) as e:
         raise ValueError(f"{path} cannot be read as weights: {e or type(e).__name__}") from None
 
 
@@ -166,8 +174,16 @@ def _from_file(path):
     raise ValueError(f"it must begin like a file of PyTorch, safetensors or Paddle, got {head[:8]!r}")
 
 
+def _check_zip(path):
+    "Raise unless the records of a zip archive take the room that they have in it: PyTorch never packs them, a bomb does"
+    with zipfile.ZipFile(path) as archive: records = archive.infolist()
+    if any(r.compress_type != zipfile.ZIP_STORED for r in records) or sum(r.file_size for r in records) > path.stat().st_size:
+        raise ValueError("its records are packed, or lie over each other, as PyTorch never writes them; save it again with torch.save")
+
+
 def _from_torch(path):
     "A state dict, as it is or under one of its usual names"
+    if zipfile.is_zipfile(path): _check_zip(path)
     found = torch.load(path, map_location="cpu", weights_only=True)
     for name in ("state_dict", "model", "state_dict_ema"):
         if isinstance(found, dict) and isinstance(found.get(name), dict): found = found[name]
