@@ -130,7 +130,8 @@ def find_folder(
     _restore(path)
     if not path.is_dir(): raise FileNotFoundError(f"there is no folder {path}")
     if not (path / MANIFEST).is_file():
-        raise FileNotFoundError(f"{path} has no {MANIFEST}: it is not a folder saved by segnb, or it was never finished")
+        raise FileNotFoundError(f"{path} has no {MANIFEST}: it is not a folder saved by segnb, or it was never finished; "
+                                "copy it again from where it was saved")
     for name, digest in read_json(path / MANIFEST).items():
         if not (path / name).is_file(): raise FileNotFoundError(f"{path / name} is missing; copy the folder again from where it was saved")
         if _digest(path / name) != digest:

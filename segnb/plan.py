@@ -6,6 +6,7 @@
 __all__ = ['pick_device', 'check_plan', 'check_data', 'make_folder']
 
 # %% ../nbs/48_plan.ipynb #imports
+import os
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ import torch
 from .data.datasets import SegDataset, check_dataset
 from .data.doctor import diagnose
 from .data.transforms import is_foreign
+from .folders import check_room
 from .objective import read_loss
 
 # %% ../nbs/48_plan.ipynb #pick_device
@@ -44,6 +46,21 @@ def check_plan(
                          f"of {type(others[0]).__module__.split('.')[0]}; keep it for training")
     for name, data in (("train_dataset", train), ("eval_dataset", val)):
         if data is not None: check_data(model, name, data)
+    if val is not None and val.labels and train.labels: _check_order("eval_dataset", val.labels, "`train_dataset`", train.labels)
+    if "save_dir" in given: check_room(Path(given["save_dir"]), _first_save(model, val is not None))   # A search for a learning rate saves nothing
+
+
+def _first_save(model, judged):
+    "Bytes of the first models that a training saves: the weights and as much for the optimizer, and the best model if there is an evaluation"
+    return sum(t.nbytes for t in model.net.state_dict().values()) * (3 if judged else 2)
+
+
+def _check_order(name, labels, other, known):
+    "Raise if two lists hold the same names of classes in different orders"
+    if sorted(labels) != sorted(known) or labels == known: return
+    i = next(i for i, (a, b) in enumerate(zip(labels, known, strict=True)) if a != b)
+    raise ValueError(f"`{name}` names the classes in another order than {other}, which has {known[i]!r} as class {i}, where it has {labels[i]!r}; "
+                     "give both the same label_list")
 
 
 def check_data(
@@ -52,10 +69,12 @@ def check_data(
     data: SegDataset,  # With transforms
 ):
     "Raise unless a model can use a data set"
+    if not len(data): raise ValueError(f"`{name}` must hold at least one sample, got none; was its list of files emptied?")
     if data.transforms is None: raise ValueError(f"`{name}` must have transforms; make it with transforms=Compose([Normalize()]), for example")
     if data.labels and len(data.labels) != model.num_classes:
         raise ValueError(f"`{name}` names {len(data.labels)} classes, but the model was built with num_classes={model.num_classes}; "
                          f"build it with num_classes={len(data.labels)}")
+    if data.labels: _check_order(name, data.labels, "the model", model.labels)
     try: check_dataset(data, model.check)
     except ValueError as e: raise ValueError(f"{e}{_advice(model, data)}") from None
 
@@ -73,9 +92,11 @@ def make_folder(
 ) -> Path:                 # Exists
     "The run's folder, certain to take files"
     path = Path(save_dir)
-    if path.exists() and not path.is_dir(): raise NotADirectoryError(f"`save_dir` must be a folder, but {path} is a file; name another place")
-    path.mkdir(parents=True, exist_ok=True)
-    try: (path / ".probe").write_text("segnb")
-    except OSError as e: raise type(e)(e.errno, f"`save_dir` must be a folder that can be written to: {e.strerror}", str(path)) from None
+    if os.path.exists(path) and not path.is_dir(): raise NotADirectoryError(f"`save_dir` must be a folder, but {path} is a file; name another place")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".probe").write_text("segnb")
+    except OSError as e:
+        raise type(e)(e.errno, f"`save_dir` must be a folder that can be written to: {e.strerror}; name another place", str(path)) from None
     (path / ".probe").unlink()
     return path

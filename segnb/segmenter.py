@@ -9,6 +9,7 @@ __all__ = ['like', 'Segmenter', 'open_model', 'summary']
 import functools
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,14 @@ import torch
 
 import segnb
 from .data.datasets import SegDataset, check_sample
-from .folders import find_folder, whole_folder
+from .data.transforms import Compose
+from .folders import check_room, claimed, find_folder, whole_folder
 from .infer.evaluation import evaluated
 from .infer.verbs import Predicts
 from .learning import Training, read_notes, shapes_of
 from .nets.stages import stage_lines, stage_table
 from .nets.thin import resize_net
-from .options import Above, Between, check_options
+from .options import Above, Between, Option, check_options
 from .plan import check_data, pick_device
 from .spec import from_spec, to_spec
 from .train.events import Event, Run, interruptible, run
@@ -71,6 +73,9 @@ class Segmenter(Predicts):
     def __post_init__(self):
         check_options(self)
         self._check_together()
+        self._check_branches()
+        self._warn()
+        vars(self).update({k: list(v) for k, v in vars(self).items() if isinstance(v, list)})  # Whoever gave a list may change his own
         self.net = self.build_net().to(pick_device("auto")).to(memory_format=torch.channels_last)
         self.labels: list[str] = []
         self.eval_transforms = self.test_transforms = None
@@ -89,6 +94,16 @@ class Segmenter(Predicts):
             raise ValueError(f"`class_weight` must have one entry for each of {self.num_classes} classes, got {len(weight)}")
         if not all(0 <= w < float("inf") for w in weight) or not any(weight):
             raise ValueError(f"`class_weight` must be finite, at least 0, and not all 0, got {list(weight)}")
+
+    def _check_branches(self):
+        weights = list(self.branch_weights)
+        if not all(0 <= w < float("inf") for w in weights) or not any(weights):
+            raise ValueError(f"`multi_loss_weight` must be finite, at least 0, and not all 0, got {weights}")
+
+    def _warn(self):
+        if self.ignore_index >= self.num_classes: return
+        warnings.warn(f"class {self.ignore_index} is never learned, because `ignore_index` is {self.ignore_index}; unless that is meant, "
+                      f"pass one that is no class, such as {max(255, self.num_classes)}", stacklevel=4)
 
     @property
     def num_logits(self) -> int: return 1 if self.use_bce_loss or self.use_dice_loss else self.num_classes
@@ -161,7 +176,7 @@ class Segmenter(Predicts):
         if self.run is not None and self.run.alive: raise RuntimeError("this model is training already; end that first with `model.run.stop()`")
         check_options(Segmenter.train, given)
         ready = Training(self, given)
-        return ready.events(), ready.observers()
+        return _alone(ready.events(), ready.folder), ready.observers()
 
     def evaluate(self,
         eval_dataset: Annotated[SegDataset, "Samples to judge by"],
@@ -201,10 +216,16 @@ class Segmenter(Predicts):
         notes = dict(format=1, segnb=segnb.__version__, model=to_spec(self), labels=self.labels,
                      transforms=to_spec(self.test_transforms), temperature=self.temperature,
                      pruned=self.pruned, completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
+        check_room(path, sum(t.nbytes for t in state.values()))
         with self.lock, whole_folder(path) as new:
             safetensors.torch.save_file(state, new / "weights.safetensors")
             (new / "model.json").write_text(json.dumps(notes, indent=1, allow_nan=False), encoding="utf-8")
             if more: more(new)
+
+
+def _alone(events, folder):
+    "A training that no other one may join in its folder"
+    with claimed(folder / ".claim"): yield from events
 
 
 def _what_was_kept(model, save_dir):
@@ -219,14 +240,40 @@ def open_model(
     "Open a saved model; its class must have been imported"
     folder = find_folder(model_dir)
     notes = read_notes(folder)
-    model = from_spec(notes["model"])
-    if not isinstance(model, Segmenter): raise ValueError(f"{folder} must hold a segmenter, got a {type(model).__name__}")
-    state = safetensors.torch.load_file(folder / "weights.safetensors")
-    if notes.get("pruned"): model.thin(shapes_of(state))
-    model.net.load_state_dict(state)
+    model = _made(folder / "model.json", notes)
+    _fill(model, folder / "weights.safetensors", notes.get("pruned", False))
     model.labels, model.completed_epochs, model.temperature = notes["labels"], notes["completed_epochs"], notes.get("temperature", 1.0)
-    model.eval_transforms = model.test_transforms = from_spec(notes["transforms"])
     return model
+
+
+_of_notes = (Option("labels", list[str]), Option("completed_epochs", int, "", (Between(0),)), Option("temperature", float, "", (Above(0),), 1.0),
+             Option("pruned", bool, "", (), False), Option("transforms", Compose | None))
+
+
+def _made(path, notes):
+    "The model that notes describe, with random weights and its transforms"
+    try: model, transforms = from_spec(notes["model"]), from_spec(notes["transforms"])
+    except KeyError as e: raise ValueError(f"{path} must name {e}, and does not") from None
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError, AttributeError) as e:
+        raise ValueError(f"{path} describes a model that cannot be built: {str(e).splitlines()[0]}, for {json.dumps(notes['model'])[:500]}") from None
+    if not isinstance(model, Segmenter): raise ValueError(f"{path} must hold a segmenter, got a {type(model).__name__}")
+    try:
+        for option in _of_notes: option.check({**notes, "transforms": transforms}.get(option.name, option.default))
+        if len(notes["labels"]) not in (0, model.num_classes): raise ValueError(f"`labels` must be {model.num_classes} names, or none")
+    except (ValueError, TypeError) as e: raise ValueError(f"{path}: {e}") from None
+    model.eval_transforms = model.test_transforms = transforms
+    return model
+
+
+def _fill(model, path, pruned):
+    "Give a model the weights of a file"
+    state = safetensors.torch.load_file(path)
+    try:
+        if pruned: model.thin(shapes_of(state))
+        model.net.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError) as e: raise ValueError(f"{path} does not fit the model in model.json: {e}") from None
+    if broken := [n for n, t in state.items() if not torch.isfinite(t).all()]:
+        warnings.warn(f"{path} holds numbers that are not finite, such as in {broken[0]}: what the model answers means nothing", stacklevel=4)
 
 # %% ../nbs/66_segmenter.ipynb #summary
 def summary(

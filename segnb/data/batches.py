@@ -7,6 +7,7 @@ __all__ = ['Batch', 'Filled', 'training_batch', 'equal_batches', 'Batches']
 
 # %% ../../nbs/17_data.batches.ipynb #imports
 import os
+import shutil
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from .datasets import SegDataset
 from .sample import Padded, Sample
@@ -118,28 +119,63 @@ def _quiet(worker): signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 def _or_error(items, collate):
     "The batch of `items`, or the first error among them"
-    return next((i for i in items if isinstance(i, Exception)), None) or collate(items)
+    batch = next((i for i in items if isinstance(i, Exception)), None) or collate(items)
+    return batch if get_worker_info() is None else _shared(batch)
+
+
+def _tensors(part):
+    "The tensors in a batch, or in lists of them"
+    if isinstance(part, Batch): return [t for t in (part.images, part.labels) if t is not None]
+    return [t for p in part for t in _tensors(p)] if isinstance(part, list | tuple) else []
+
+
+def _shared(batch):
+    "A batch in memory that processes share; an error that there is none left is heard if it is told here, and would be lost later"
+    tensors, place = _tensors(batch), "/dev/shm"
+    try:
+        for t in tensors: t.share_memory_()
+    except RuntimeError as e:
+        size = f"{place} has {shutil.disk_usage(place).total:,}" if os.path.isdir(place) else "there are fewer"
+        return MemoryError(f"a batch needs {sum(t.nbytes for t in tensors):,} bytes of memory that processes share, and {size} in all: {e}; "
+                           "pass workers=0, give the data set parallel_method='thread', or enlarge it (docker run --shm-size=8g)")
+    return batch
 
 
 class _Threads:
     "Reads ahead in threads: nothing is copied between processes, and decoding lets go of Python's lock"
 
-    def __init__(self, items, order, collate, workers, ahead):
-        self.items, self.order, self.collate, self.workers, self.ahead = items, order, collate, workers, ahead
+    def __init__(self, items, order, collate, workers, ahead, timeout):
+        self.items, self.order, self.collate, self.workers, self.ahead, self.patience = items, order, collate, workers, ahead, timeout
 
     def __iter__(self):
         waiting: deque[list] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for keys in self.order:
-                    waiting.append([pool.submit(self.items.__getitem__, key) for key in keys])
-                    if len(waiting) > self.ahead: yield self.collate([f.result() for f in waiting.popleft()])
-                while waiting: yield self.collate([f.result() for f in waiting.popleft()])
-            finally: pool.shutdown(wait=True, cancel_futures=True)
+        pool, stuck = ThreadPoolExecutor(self.workers), False
+        try:
+            for keys in self.order:
+                waiting.append([pool.submit(self.items.__getitem__, key) for key in keys])
+                if len(waiting) > self.ahead: yield self._batch(waiting.popleft())
+            while waiting: yield self._batch(waiting.popleft())
+        except TimeoutError:
+            stuck = True   # Nobody can end a thread; it is left to itself
+            raise
+        finally: pool.shutdown(wait=not stuck, cancel_futures=True)
+
+    def _batch(self, futures): return self.collate([f.result(self.patience) for f in futures])
+
+
+def _late(seconds):
+    return TimeoutError(f"no batch could be read within {seconds:g} seconds; look whether the disk or the network that holds the images still "
+                        "answers, or pass workers=0 to see where it stops")
+
+
+def _dead(error):
+    return ChildProcessError(f"a process that reads ahead has died: {error}; usually memory ran out: pass fewer `workers`, or workers=0, "
+                             "or give the data set a smaller `buffer_size`")
 
 
 class Batches:
     "The batches of a data set, epoch by epoch"
+    patience = 600.0  # Seconds that a batch may take to be read by processes or threads
 
     def __init__(self,
         dataset: SegDataset,  # With `num_workers`
@@ -156,10 +192,10 @@ class Batches:
         self._stream: Iterator = iter(())
         n, items = _workers(dataset.num_workers if workers is None else workers), _Items(dataset, prepare, seed)
         ahead, collate = -(-dataset.buffer_size // (batch_size * max(n, 1))), partial(_or_error, collate=collate)  # Batches, for each worker
-        self._make: Callable[[], Iterable] = partial(_Threads, items, self._order, collate, n, ahead * n)
+        self._make: Callable[[], Iterable] = partial(_Threads, items, self._order, collate, n, ahead * n, self.patience)
         if not (n and dataset.parallel_method == "thread"):
             self._make = partial(DataLoader, items, batch_sampler=self._order, collate_fn=collate, num_workers=n, persistent_workers=n > 0,
-                                 prefetch_factor=ahead if n else None, worker_init_fn=_quiet,
+                                 prefetch_factor=ahead if n else None, worker_init_fn=_quiet, timeout=self.patience if n else 0,
                                  generator=torch.Generator())  # Its own, or it would draw from the one that dropout draws from
         self._loader: Iterable = self._make()
 
@@ -175,10 +211,18 @@ class Batches:
             self._stream = iter(self._loader)
         self._next = -1   # Unless this epoch is gone through to its end
         for _ in range(len(self) - skip):
-            batch = next(self._stream)
+            batch = self._wait()
             if isinstance(batch, Exception): raise batch
             yield batch
         self._next = number + 1 if number + 1 < self._order.first + self._order.epochs else -1
+
+    def _wait(self):
+        "The next batch, or in words why there is none"
+        try: return next(self._stream)
+        except TimeoutError: raise _late(self.patience) from None
+        except RuntimeError as e:   # PyTorch's word for all of it
+            if "DataLoader" not in str(e): raise
+            raise (_late(self.patience) if "timed out" in str(e) else _dead(e)) from None
 
     def close(self):
         "Let go of what reads ahead; threads and processes end"
