@@ -1100,6 +1100,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'segnb.train.logs.ScalarLog.__call__': ('train.logs.html#scalarlog.__call__', 'segnb/train/logs.py'),
                                   'segnb.train.logs.ScalarLog.__init__': ('train.logs.html#scalarlog.__init__', 'segnb/train/logs.py'),
                                   'segnb.train.logs.ScalarLog._add': ('train.logs.html#scalarlog._add', 'segnb/train/logs.py'),
+                                  'segnb.train.logs.ScalarLog._write': ('train.logs.html#scalarlog._write', 'segnb/train/logs.py'),
                                   'segnb.train.logs._from': ('train.logs.html#_from', 'segnb/train/logs.py'),
                                   'segnb.train.logs.history_of': ('train.logs.html#history_of', 'segnb/train/logs.py'),
                                   'segnb.train.logs.plot_history': ('train.logs.html#plot_history', 'segnb/train/logs.py'),

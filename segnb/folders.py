@@ -95,7 +95,7 @@ def check_room(
     needed: int,   # Bytes
 ):
     "Raise unless a disk has room"
-    free = shutil.disk_usage(next(p for p in (folder, *folder.parents, Path()) if p.exists())).free
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents, Path()) if os.path.exists(p))).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"No space left on device: {needed:,} bytes are needed, {free:,} are free; make room, or choose another place",
                       str(folder))

@@ -49,7 +49,7 @@ class ConfusionMatrix:
         f1 = np.where(np.isnan(iou), iou, _share(2 * np.nan_to_num(precision * recall), np.where(both <= 1e-6, 0, both), "zero"))
         accuracy = float(right.sum() / total) if total else 0.0
         chance = float((true * called.astype(float)).sum() / total**2) if total else 1.0
-        kappa = (accuracy - chance) / (1 - chance) if chance < 1 else float("nan")
+        kappa = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
         return dict(miou=_mean(iou), category_iou=iou, macc=accuracy, category_acc=precision, kappa=kappa, oacc=accuracy,
                     category_precision=precision, category_recall=recall, **{"category_F1-score": f1})
 

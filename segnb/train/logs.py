@@ -6,6 +6,7 @@
 __all__ = ['ScalarLog', 'tensorboard_log', 'visualdl_log', 'history_of', 'plot_history']
 
 # %% ../../nbs/46_train.logs.ipynb #imports
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -27,8 +28,14 @@ class ScalarLog:
         self.writer: Any = None
 
     def __call__(self, event):
+        if isinstance(event, TrainBegin): self.writer, self.steps = self.open_writer(), event.steps
+        try: self._write(event)
+        except OSError as e:
+            self.writer = None
+            warnings.warn(f"the curves are no longer written: {e}; the training goes on, and events.jsonl has all numbers", stacklevel=2)
+
+    def _write(self, event):
         match event:
-            case TrainBegin(steps=steps): self.writer, self.steps = self.open_writer(), steps
             case StepEnd(epoch, step, loss, lr) if self.writer and step % self.every == 0:
                 for tag, value in (("loss", loss), ("lr", lr)): self._add("Training(Step)", tag, value, (epoch - 1) * self.steps + step)
             case EvalEnd(epoch, metrics) if self.writer:
