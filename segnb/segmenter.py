@@ -176,6 +176,7 @@ class Segmenter(Predicts):
         if self.run is not None and self.run.alive: raise RuntimeError("this model is training already; end that first with `model.run.stop()`")
         check_options(Segmenter.train, given)
         ready = Training(self, given)
+        with claimed(ready.folder / _claim): pass   # Whoever asks hears at once if somebody is at work there
         return _alone(ready.events(), ready.folder), ready.observers()
 
     def evaluate(self,
@@ -223,9 +224,12 @@ class Segmenter(Predicts):
             if more: more(new)
 
 
+_claim = ".claim"  # Stands in a run's folder while it is trained into
+
+
 def _alone(events, folder):
     "A training that no other one may join in its folder"
-    with claimed(folder / ".claim"): yield from events
+    with claimed(folder / _claim): yield from events
 
 
 def _what_was_kept(model, save_dir):
