@@ -7,6 +7,7 @@ __all__ = ['pick_device', 'check_plan', 'check_data', 'make_folder']
 
 # %% ../nbs/48_plan.ipynb #imports
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,6 +30,19 @@ def pick_device(
         raise ValueError(f"`device` must be a device of this machine, got {name!r}: {reason}; 'auto' takes the best there is") from None
     return torch.device(name)
 
+# %% ../nbs/48_plan.ipynb #check_order
+def check_order(
+    name: str,             # What the first list belongs to, for messages
+    labels: Sequence[str], # Names of classes
+    other: str,            # What the second list belongs to
+    known: Sequence[str],  # Names of classes
+):
+    "Raise if two lists hold the same names of classes in different orders"
+    if sorted(labels) != sorted(known) or list(labels) == list(known): return
+    i = next(i for i, (a, b) in enumerate(zip(labels, known, strict=True)) if a != b)
+    raise ValueError(f"`{name}` names the classes in another order than {other}, which has {known[i]!r} as class {i}, where it has {labels[i]!r}; "
+                     "give both the same label_list")
+
 # %% ../nbs/48_plan.ipynb #plan
 def check_plan(
     model,        # A segmenter
@@ -46,21 +60,13 @@ def check_plan(
                          f"of {type(others[0]).__module__.split('.')[0]}; keep it for training")
     for name, data in (("train_dataset", train), ("eval_dataset", val)):
         if data is not None: check_data(model, name, data)
-    if val is not None and val.labels and train.labels: _check_order("eval_dataset", val.labels, "`train_dataset`", train.labels)
+    if val is not None and val.labels and train.labels: check_order("eval_dataset", val.labels, "`train_dataset`", train.labels)
     if "save_dir" in given: check_room(Path(given["save_dir"]), _first_save(model, val is not None))   # A search for a learning rate saves nothing
 
 
 def _first_save(model, judged):
     "Bytes of the first models that a training saves: the weights and as much for the optimizer, and the best model if there is an evaluation"
     return sum(t.nbytes for t in model.net.state_dict().values()) * (3 if judged else 2)
-
-
-def _check_order(name, labels, other, known):
-    "Raise if two lists hold the same names of classes in different orders"
-    if sorted(labels) != sorted(known) or labels == known: return
-    i = next(i for i, (a, b) in enumerate(zip(labels, known, strict=True)) if a != b)
-    raise ValueError(f"`{name}` names the classes in another order than {other}, which has {known[i]!r} as class {i}, where it has {labels[i]!r}; "
-                     "give both the same label_list")
 
 
 def check_data(
@@ -74,7 +80,7 @@ def check_data(
     if data.labels and len(data.labels) != model.num_classes:
         raise ValueError(f"`{name}` names {len(data.labels)} classes, but the model was built with num_classes={model.num_classes}; "
                          f"build it with num_classes={len(data.labels)}")
-    if data.labels: _check_order(name, data.labels, "the model", model.labels)
+    if data.labels: check_order(name, data.labels, "the model", model.labels)
     try: check_dataset(data, model.check)
     except ValueError as e: raise ValueError(f"{e}{_advice(model, data)}") from None
 
