@@ -169,6 +169,28 @@ def test_c16_a_best_model_has_no_optimizer(folder, tmp_path):
         learn(FastSCNN(5), folder, tmp_path / "run", resume_checkpoint=tmp_path / "run" / "best_model")
 
 
+@pytest.mark.parametrize("name", ["train_state.json", "train_state.safetensors", "model.json", "weights.safetensors", "MANIFEST.json"])
+def test_e1_a_checkpoint_that_is_cut(folder, tmp_path_factory, name, cut_run):
+    "Every file of it: the run is not gone on from, the error names the file, and the other epoch can be gone on from"
+    whole = (cut_run / "epoch_2" / name).read_bytes()
+    for cut in (0, len(whole) // 2, len(whole) - 1):
+        (cut_run / "epoch_2" / name).write_bytes(whole[:cut])
+        for place in (cut_run, cut_run / "epoch_2"):
+            with pytest.raises((ValueError, FileNotFoundError), match=name.split(".")[0]):
+                learn(FastSCNN(5), folder, cut_run, epochs=3, resume_checkpoint=place)
+    on = learn(FastSCNN(5), folder, tmp_path_factory.mktemp("on"), epochs=2, resume_checkpoint=cut_run / "epoch_1")
+    (cut_run / "epoch_2" / name).write_bytes(whole)
+    assert len(on.history.losses) == 4
+
+
+@pytest.fixture(scope="module")
+def cut_run(folder, tmp_path_factory):
+    "A run of two epochs"
+    run = tmp_path_factory.mktemp("run")
+    learn(FastSCNN(5), folder, run, epochs=2)
+    return run
+
+
 MOMENTS = """
 import os, random, signal, sys, threading, time
 from segnb.models import FastSCNN, load_model

@@ -14,6 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ..folders import read_json
+
 # %% ../../nbs/44_train.state.ipynb #split_state
 def split_state(
     state: Any,        # Nested dicts and lists of tensors, numbers, text and None
@@ -58,9 +60,12 @@ def read_state(
     if not (folder / f"{STATE}.json").is_file():
         raise ValueError(f"`resume_checkpoint` must hold the state of a training, but {folder} has no {STATE}.json; go on from an `epoch_N` folder, "
                          f"or begin anew with its weights by pretrain_weights={str(folder)!r}")
-    notes = json.loads((folder / f"{STATE}.json").read_text(encoding="utf-8"))
+    notes = read_json(folder / f"{STATE}.json")
     if notes.get("format") != 1: raise ValueError(f"{folder / STATE}.json must be of format 1, got {notes.get('format')!r}; upgrade segnb to read it")
-    return join_state(notes["state"], safetensors.torch.load_file(folder / f"{STATE}.safetensors"))
+    try: return join_state(notes["state"], safetensors.torch.load_file(folder / f"{STATE}.safetensors"))
+    except (safetensors.SafetensorError, FileNotFoundError, LookupError, TypeError, RecursionError) as e:
+        raise ValueError(f"{folder / STATE}.safetensors and .json do not hold the state of a training: {e!r}; "
+                         "go on from another `epoch_N` folder") from None
 
 # %% ../../nbs/44_train.state.ipynb #chance
 def chance() -> dict:  # Of tensors
