@@ -200,7 +200,7 @@ folder, save_dir = sys.argv[1:]
 train, val = (SegDataset(folder, f"{folder}/{n}_list.txt", f"{folder}/labels.txt", Compose([Normalize()]), num_workers=0) for n in ("train", "val"))
 rng, model, seen = random.Random(0), FastSCNN(5), 0
 for i in range(20):
-    left, twice, begun = rng.randint(1, 25), i % 5 == 4, os.path.isdir(save_dir)
+    left, twice, begun = rng.randint(1, 12), i % 5 == 4, os.path.isdir(save_dir)
     def press(event):
         global seen
         seen += 1
