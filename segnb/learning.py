@@ -8,9 +8,8 @@ __all__ = ['starting_weights', 'make_stepper', 'training_batches', 'check_prunin
 
 # %% ../nbs/65_learning.ipynb #imports
 import copy
-import json
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,12 @@ import torch
 from .data.batches import Batches, training_batch
 from .data.datasets import check_finite
 from .data.transforms import Compose, Normalize
-from .folders import find_folder
+from .folders import find_folder, read_json
 from .infer.evaluation import judge
 from .missed import Missed, missed_classes, why_missed
 from .nets.channels import prune_net, ratios_of
 from .objective import make_loss
-from .plan import check_plan, make_folder, pick_device
+from .plan import check_order, check_plan, make_folder, pick_device
 from .postmortem import FailedStep, cause_of
 from .spec import from_spec, to_spec
 from .train.events import EvalEnd, Event, Fetching, Noted, StepEnd, TrainBegin, Warned
@@ -180,7 +179,7 @@ def read_notes(
     folder: Path,  # Of a saved model, from `find_folder`
 ) -> dict:         # 'model' as a spec, 'labels', 'transforms', 'pruned', 'completed_epochs' and others
     "Read what stands in a saved model beside its weights"
-    notes = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    notes = read_json(folder / "model.json")
     if notes.get("format") != 1:
         raise ValueError(f"{folder} must be of format 1, got {notes.get('format')!r}; "
                          f"it was written by segnb {notes.get('segnb')}, upgrade to read it")
@@ -197,6 +196,7 @@ def shapes_of(
 def read_checkpoint(
     model,             # A segmenter
     path: str | Path,  # A folder that `train` wrote, or one with several of them
+    labels: Sequence[str] = (),  # Names of the classes in the training data
 ) -> dict:             # 'folder', 'notes' from `model.json`, 'state' from `read_state`
     "Read what a training can go on from; nothing is changed"
     folder = find_folder(_furthest(Path(path)))
@@ -206,6 +206,7 @@ def read_checkpoint(
         name = different[0]
         raise ValueError(f"`resume_checkpoint` must hold this model, but there {name} is {there.get(name)!r} and here {here.get(name)!r}; "
                          f"build it with {name}={there.get(name)!r}, or use its weights by pretrain_weights={str(folder)!r}")
+    if labels and notes.get("labels"): check_order("train_dataset", labels, "`resume_checkpoint`", notes["labels"])
     return dict(folder=folder, notes=notes, state=state)
 
 
@@ -229,7 +230,7 @@ class Training:
         check_plan(model, given)
         if given["sensitivities_file"] is not None: check_pruning(model, given)
         self.model, self.given, resume = model, given, given["resume_checkpoint"]
-        self.saved: dict = read_checkpoint(model, resume) if resume else {}
+        self.saved: dict = read_checkpoint(model, resume, given["train_dataset"].labels) if resume else {}
         self.begin: Iterable[Event] = () if resume else starting_weights(model, given["pretrain_weights"], given["train_dataset"].transforms)
         device, self.folder = pick_device(given["device"]), make_folder(given["save_dir"])
         if self.saved and self.saved["notes"]["pruned"] and not model.pruned: model.thin(shapes_of(_weights(self.saved["folder"])))
@@ -269,6 +270,7 @@ class Training:
                          len(history.losses))
         if self.saved and len(history.epoch_ends) >= epochs:
             return (yield Noted(f"nothing is left to do: {len(history.epoch_ends)} epochs are done, and num_epochs={epochs}"))
+        yield from self._left_out()
         before = yield from (self._go_on() if self.saved else self._start())
         best = max((m["miou"] for m in history.metrics if m["miou"] is not None), default=-math.inf)
         loop = training_events(self.stepper, self.batches.epoch, val and self._judge, epochs, every, len(history.epoch_ends) + 1, before,
@@ -278,6 +280,14 @@ class Training:
         except FloatingPointError as e:
             if not self.stepper.failed: raise
             raise FloatingPointError(f"{e}.\nPost-mortem: {self._cause()}") from None
+
+    def _left_out(self):
+        "Words about images that do not fill a last batch"
+        data, size = self.given["train_dataset"], self.given["train_batch_size"]
+        if rest := len(data) % size:
+            which = "others each time" if data.shuffle else "always the last: pass shuffle=True to the data set to leave out others each time"
+            yield Noted(f"{rest} of {len(data)} images {'is' if rest == 1 else 'are'} left out of each epoch, because batches of {size} "
+                        f"do not divide them; {which}")
 
     def _start(self):
         yield from self.begin

@@ -10,7 +10,9 @@ __all__ = ['History', 'EarlyStop', 'TimeLimit', 'EventLog', 'read_events', 'Cloc
 import json
 import sys
 import time
+import warnings
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -98,10 +100,20 @@ class EventLog:
         path: str | Path,  # A file of JSON lines; added to
         done: int | None = None,  # Steps of the last run in it that are gone on from; later ones are cut off; None begins a run
     ):
-        self.path, self.number, self.done = Path(path), 0, done
+        self.path, self.number, self.done, self.lost = Path(path), 0, done, False
         self._file: TextIO | None = None
 
     def __call__(self, event):
+        try:
+            if not self.lost: self._write(event)
+            if isinstance(event, EpochEnd) and not self.path.exists() and not self.lost: raise FileNotFoundError("it was deleted")
+        except OSError as e:
+            self.lost = True
+            if self._file:
+                with suppress(OSError): self._file.close()   # What it still holds cannot be written either
+            warnings.warn(f"{self.path} is no longer written: {e}; the training goes on", stacklevel=2)
+
+    def _write(self, event):
         if self._file is None:
             if self.done is not None and self.path.exists(): _cut_after(self.path, self.done)
             self._file = open(self.path, "a", encoding="utf-8")
@@ -244,7 +256,7 @@ class NotebookProgress:
             case Noted(message) | Warned(message): print(message)
             case StepEnd(): self._step(event)
             case EvalEnd(epoch, metrics): self._row([f"{epoch}", f"{self.loss:.4f}", *(f"{metrics[k]:.4f}" for k in self.columns)])
-            case TrainEnd(reason, message):
+            case TrainEnd(reason, message) if hasattr(self, "bar"):   # A run may fail before it has begun
                 if reason != "done": self.bar.write(f"{reason}. {message}")
                 self.bar.on_iter_end()
 

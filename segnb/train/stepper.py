@@ -64,6 +64,7 @@ class Stepper:
     ):
         self.net, self.loss, self.optimizer, self.inputs, self.rate = net, loss, optimizer, inputs, rate
         self.epoch_steps, self.manner, self.lock, self.done = epoch_steps, manner or Manner(), lock or RLock(), 0
+        self.skipped = 0         # Steps in a row that half precision did not take
         self.failed: tuple = ()  # Batch, input and label of a step that was not taken, because its loss is not finite
         self.forward: Callable = self.manner.forward or net.small_logits  # type: ignore[assignment]
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.manner.precision == torch.float16)
@@ -79,12 +80,29 @@ class Stepper:
             self.net.train()
             for part in self.manner.frozen: part.eval()
             lr, (x, label) = self.rate(self.done), self.inputs(batch)
+            value = self._learn(batch, x, label)
+            if value is None: self._give_up(tuple(x.shape))
+        return value, lr
+
+    def _learn(self, batch, x, label):
+        "Loss of a batch that was learned from; None if memory was too small, when all that was allocated for it is free again"
+        try:
             with torch.autocast(x.device.type, self.manner.precision, enabled=self.manner.precision != torch.float32): answers = self.forward(x)
             loss = self.loss(answers, label)
             value = loss.item()
             if math.isfinite(value): self._go(loss)
             else: self.failed = batch, x, label
-        return value, lr
+        except torch.OutOfMemoryError: return None   # Raised again outside, because its traceback holds on to the memory
+        return value
+
+    def _give_up(self, shape):
+        "Free what can be freed, and say what would fit"
+        self.optimizer.zero_grad()
+        if torch.cuda.is_available(): torch.cuda.empty_cache()
+        n, (height, width) = shape[0], shape[-2:]
+        way = f"pass train_batch_size={n // 2} and accumulate={2 * self.manner.accumulate}, which learns alike, or" if n > 1 else "pass"
+        raise MemoryError(f"memory is too small for a batch of {n} images of {width} x {height}; {way} a smaller crop, "
+                          f"such as RandomPaddingCrop([{width // 2}, {height // 2}])")
 
     def _go(self, loss):
         "Add up gradients, and take a step where a group of batches ends"
@@ -95,9 +113,18 @@ class Stepper:
         self.scaler.scale(loss / group if group > 1 else loss).backward()
         self.done += 1
         if at + 1 < begin + group: return
+        before = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self._count_skipped(self.scaler.get_scale() < before)
         if self.mean: torch._foreach_lerp_(self.mean, [p.detach() for p in self.net.parameters()], 1 - self.manner.ema)
+
+    def _count_skipped(self, skipped):
+        "Half precision skips a step whose gradients are too large; when it skips all, nothing is learned"
+        self.skipped = self.skipped + 1 if skipped else 0
+        if self.skipped >= 20:
+            raise FloatingPointError("the gradients were not finite in 20 steps one after the other, so none was taken; pass precision='bf16' or "
+                                     "'fp32', or a learning_rate ten times smaller")
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
