@@ -6,6 +6,7 @@ from .folders import *
 from .figures import *
 from .geo import *
 from .cache import *
+from .chunks import *
 from .data.conventions import *
 from .data.lists import *
 from .data.images import *

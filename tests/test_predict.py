@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -20,8 +21,9 @@ from torch import nn
 from segnb.data.images import read_label
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
+from segnb.geo import nodata_of, place_tags
 from segnb.infer import fuse
-from segnb.infer.disk import Growing, nodata_of, place_tags
+from segnb.infer.disk import Growing, read_rows
 from segnb.infer.predict import Asker, predict_images
 from segnb.infer.rows import Job, Scene, overlap_tile
 from segnb.models import FastSCNN
@@ -42,6 +44,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def image(): return draw_scene((150, 110), seed=3)[0]
+
+
+def write(image, path):
+    "An image as an array in a file"
+    if path.suffix == ".npy": np.save(path, image)
+    else: zarr.create_array(path, data=image, chunks=(32, 40, 3))
 
 
 def label(model, image, **options): return model.overlap_tile_predict(image, [48, 40], [16, 12], **options)["label_map"]
@@ -84,8 +92,11 @@ def test_files_of_all_kinds(model, image, tmp_path):
     tifffile.imwrite(tmp_path / "strips.tif", image[..., ::-1], rowsperstrip=7, photometric="rgb")
     np.save(tmp_path / "a.npy", image)
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    write(image, tmp_path / "a.zarr")
+    turned = zarr.create_array({}, data=np.ascontiguousarray(image.transpose(2, 0, 1)), chunks=(3, 32, 32), dimension_names=("band", "y", "x"))
     expected = label(model, image)
-    for source in (tmp_path / "a.tif", str(tmp_path / "strips.tif"), tmp_path / "a.npy", mapped): assert (label(model, source) == expected).all()
+    for source in (tmp_path / "a.tif", str(tmp_path / "strips.tif"), tmp_path / "a.npy", mapped, tmp_path / "a.zarr", turned):
+        assert (label(model, source) == expected).all()
 
 
 @pytest.mark.parametrize("wrong,error,words", [
@@ -195,19 +206,25 @@ def test_georeference_and_nodata(model, image, tmp_path):
 @pytest.mark.parametrize("kind,far", [("uint8", 0.003), ("float16", 0.001), ("float32", 0)])
 def test_scores_on_disk(model, image, tmp_path, kind, far):
     memory = model.overlap_tile_predict(image, [48, 40], [16, 12])
-    for suffix in (".npy", ".tif"):
+    for suffix in (".npy", ".tif", ".zarr"):
         result = model.overlap_tile_predict(image, [48, 40], [16, 12], out=tmp_path / f"a{suffix}", scores=kind)
         assert np.abs(result["score_map"] - memory["score_map"]).max() <= far and (result["label_map"] == memory["label_map"]).all()
 
 
-def test_where_nothing_can_be_written(model, image, tmp_path):
+def test_where_nothing_can_be_written(model, image, tmp_path, monkeypatch):
     (tmp_path / "there.npy").write_bytes(b"precious")
     with pytest.raises(FileExistsError, match="pass overwrite=True"): label(model, image, out=tmp_path / "there.npy")
     assert (tmp_path / "there.npy").read_bytes() == b"precious"
     with pytest.raises(FileNotFoundError, match="make it first"): label(model, image, out=tmp_path / "no/a.npy")
-    with pytest.raises(ValueError, match=r"must be a \.tif or \.npy file"): label(model, image, out=tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=r"must be a \.tif, \.npy or \.zarr"): label(model, image, out=tmp_path / "a.jpg")
     with pytest.raises(OSError, match="must have room for"): Growing(tmp_path / "big", (2**40, 2**20), np.uint8, "")
+    with monkeypatch.context() as m, pytest.raises(ImportError, match=r"labels.zarr is a zarr array, .*pip install segnb\[zarr\]"):
+        m.setitem(sys.modules, "zarr", None)
+        label(model, image, out=tmp_path / "labels.zarr")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["there.npy"]
+    with pytest.raises(ValueError, match="must not be the image itself"):
+        np.save(tmp_path / "a.npy", image)
+        label(model, tmp_path / "a.npy", out=tmp_path / "a.npy", overwrite=True)
 
 
 def test_memory_is_asked_for_before_it_is_taken(model, image, monkeypatch):
@@ -246,29 +263,56 @@ def slower(*args):
     time.sleep(0.15)
     return slow(*args)
 rows.predict_tiles = slower
-load_model("model").overlap_tile_predict("a.npy", [48, 10], [16, 12], out="labels.npy")
+load_model("model").overlap_tile_predict("a.KIND", [48, 10], [16, 12], out="labels.KIND")
 """
 
 
-def test_killed_it_goes_on(model, image, tmp_path):
+@pytest.mark.parametrize("kind", ["npy", "zarr"])
+def test_killed_it_goes_on(model, image, tmp_path, kind):
     model.save_model(tmp_path / "model")
-    np.save(tmp_path / "a.npy", image)
+    write(image, tmp_path / f"a.{kind}")
+    code, out = KILLED.replace("KIND", kind), tmp_path / f"labels.{kind}"
     expected = model.overlap_tile_predict(image, [48, 10], [16, 12])["label_map"]
     here = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    child = subprocess.Popen([sys.executable, "-c", KILLED], cwd=tmp_path, env=here)
-    note = tmp_path / "labels.npy.part.json"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=here)
+    note = tmp_path / f"labels.{kind}.part.json"
     until = time.monotonic() + 120
     while not note.exists() and child.poll() is None and time.monotonic() < until: time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert note.exists() and not (tmp_path / "labels.npy").exists()
-    done = Growing(tmp_path / "labels.npy.part", (110, 150), np.uint8, json.loads(note.read_text())["key"]).rows
+    assert note.exists() and not out.exists()
+    done = Growing(tmp_path / f"labels.{kind}.part", (110, 150), np.uint8, json.loads(note.read_text())["key"]).rows
     assert 0 < done < 110
-    subprocess.run([sys.executable, "-c", KILLED.replace("0.15", "0")], cwd=tmp_path, check=True, env=here)
-    assert (np.load(tmp_path / "labels.npy") == expected).all() and not note.exists()
+    again = [sys.executable, "-c", code.replace("0.15", "0")]
+    said = subprocess.run(again, cwd=tmp_path, check=True, env=here, capture_output=True, text=True).stdout
+    assert (read_rows(out) == expected).all() and not note.exists() and f"{done} of 110 rows are there already" in said
 
 
 def test_windows_of_a_tiff_with_jpeg_tiles(model, image, tmp_path):
     "tifffile looks at the first tile when its decoder is made, which moves the place in the file"
     tifffile.imwrite(tmp_path / "a.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", compression="jpeg")
     assert (label(model, tmp_path / "a.tif") == label(model, tifffile.imread(tmp_path / "a.tif")[..., ::-1])).all()
+
+
+def test_a_zarr_array_is_predicted_like_its_pixels(model, image, tmp_path):
+    write(image, tmp_path / "a.zarr")
+    stored = zarr.open(tmp_path / "a.zarr", mode="r+")
+    expected = model.overlap_tile_predict(image, [48, 40], [16, 12])
+    for source in (tmp_path / "a.zarr", stored):
+        found = model.overlap_tile_predict(source, [48, 40], [16, 12], out=tmp_path / "labels.zarr", overwrite=True)
+        assert (found["label_map"] == expected["label_map"]).all()
+        assert (zarr.open(tmp_path / "labels.zarr", mode="r")[:] == expected["label_map"]).all()
+        assert (model.predict(source)["label_map"] == model.predict(image)["label_map"]).all()
+        assert found.draw() and model.overlap_tile_predict(source, [48, 40], [16, 12]).draw()
+    stored.attrs["_FillValue"] = 0
+    stored[:60, :70] = 0
+    assert (label(model, tmp_path / "a.zarr")[:60, :70] == 255).all()
+
+
+def test_a_place_is_kept_in_a_zarr(model, image, tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", extratags=PLACE)
+    label(model, tmp_path / "in.tif", out=tmp_path / "one.zarr")
+    zarr.create_array(tmp_path / "in.zarr", data=image, chunks=(32, 40, 3), attributes=dict(zarr.open(tmp_path / "one.zarr", mode="r").attrs))
+    label(model, tmp_path / "in.zarr", out=tmp_path / "two.zarr", nodata=None)
+    one, two = (dict(zarr.open(tmp_path / f"{name}.zarr", mode="r").attrs) for name in ("one", "two"))
+    assert one == two and one["spatial:transform"] == [0.5, 0, 5e5, 0, -0.25, 4.8e6] and one["proj:code"] == "EPSG:32633"

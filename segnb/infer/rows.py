@@ -17,9 +17,11 @@ from typing import Annotated, Literal
 import numpy as np
 import tifffile
 
+from ..chunks import Chunks, is_chunked
 from ..data.images import read_image
+from ..geo import nodata_of
 from .fuse import fingerprint
-from .predict import Asker, Prediction, check_image, label_of, predict_tiles, read_source, scores_of
+from .predict import Asker, Prediction, called, check_image, check_numbers, label_of, predict_tiles, read_source, scores_of
 from .tiles import Tile, mirrored, tile_grid
 
 # %% ../../nbs/54_infer.rows.ipynb #Scene
@@ -27,21 +29,24 @@ class Scene:
     "An image that is read some rows at a time"
 
     def __init__(self,
-        source,              # Path, or array (h, w, bands) or (h, w), BGR; may be mapped from a file
+        source,              # Path, or array (h, w, bands) or (h, w), BGR; may be mapped from a file, or a zarr array
         input_channel: int,  # Bands that the model wants
     ):
         self.path = Path(source) if isinstance(source, (str, Path)) else None
         self.array: np.ndarray | None = None
-        self.stamp = self._stamp()
+        self.chunks = Chunks(source) if is_chunked(source) else None
+        self.stamp = self._stamp()  # Tells when somebody writes to it; None of an array in memory
         shape = self._shape(input_channel)
         if shape is None:
             self.array = read_source(source, input_channel)
             shape = self.array.shape
-        check_image(shape, input_channel, str(source) if self.path else "the array")
+        check_image(shape, input_channel, called(source))
+        if self.chunks is not None: check_numbers(self.chunks.dtype)
         self.height, self.width, self.bands = shape
 
     def _shape(self, wanted):
         "Of an image in a file that can be read in parts; a fourth band that nobody wants is transparency"
+        if self.chunks is not None: return self.chunks.shape
         if self.path is None or not self.path.is_file(): return None
         if self.path.suffix.lower() == ".npy":
             shape = np.load(self.path, mmap_mode="r", allow_pickle=False).shape
@@ -53,7 +58,18 @@ class Scene:
         bands = 3 if (page.samplesperpixel, wanted, page.dtype) == (4, 3, np.uint8) else page.samplesperpixel
         return (page.imagelength, page.imagewidth, bands) if pages == 1 else None
 
+    @property
+    def place(self) -> Path | None:
+        "Where it lies on this machine, if it does"
+        return self.path if self.chunks is None else self.chunks.folder
+
+    @property
+    def nodata(self) -> float | None:
+        "What the file declares as not measured"
+        return nodata_of(self.path) if self.chunks is None else self.chunks.nodata
+
     def _stamp(self):
+        if self.chunks is not None: return self.chunks.stamp()
         if self.path is None or not self.path.is_file(): return None
         stat = os.stat(self.path)
         return stat.st_size, stat.st_mtime_ns
@@ -69,7 +85,8 @@ class Scene:
 
     def _read(self, y, height):
         if self.array is not None: return self.array[y : y + height]
-        if self._stamp() != self.stamp: raise RuntimeError(f"{self.path} must not change while it is read, but it did; predict it again")
+        if self._stamp() != self.stamp: raise RuntimeError(f"{self.place} must not change while it is read, but it did; predict it again")
+        if self.chunks is not None: return self.chunks.rows(y, height)
         image = read_image(str(self.path), (0, y, self.width, height))
         if image.shape[2] == 3 and self.bands == 4: image = np.dstack([image, np.full_like(image[..., :1], 255)])  # Opaque throughout these rows
         return image[..., : self.bands]

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.datasets import SegDataset
 from ..data.transforms import Compose
 from .advice import Reach, SeamReport, TileAdvice, reach_of, seam_report, tile_advice
-from .disk import Scores, nodata_of, predict_to_disk
+from .disk import Scores, predict_to_disk
 from .fuse import Precision
 from .predict import Prediction, predict_images
 from .rows import Blend, Job, Regions, Scene, overlap_tile
@@ -76,7 +76,7 @@ class Predicts:
         return found if lazy else list(found)
 
     def overlap_tile_predict(self,
-        img_file: str | Path | np.ndarray,  # Path, or array (h, w, bands) in BGR order
+        img_file: Any,  # Path of an image or of a zarr array; or an array (h, w, bands) in BGR order, of numpy or of zarr
         tile_size: Annotated[list[int], "Area that each tile keeps", Pair(1)] = [512, 512],  # (width, height), in pixels
         pad_size: Annotated[list[int], "Surround that each tile sees on each side", Pair(0)] = [64, 64],  # (width, height), in pixels
         batch_size: Annotated[int, "Most tiles that are predicted together", Between(1)] = 32,  # The result does not depend on it
@@ -87,7 +87,7 @@ class Predicts:
         blend: Blend = "crop",              # 'crop' keeps the middle of each tile; 'hann' and 'gaussian' average where tiles overlap
         regions: Regions = None,            # [[x, y, width, height], ...]; pixels outside become 255
         nodata: Annotated[float | str | None, "Value of pixels that were not measured; 'auto' asks the file, None predicts all"] = "auto",
-        out: Annotated[str | Path | None, "File (.tif, .npy) to write into, row by row; None keeps the answer in memory"] = None,
+        out: Annotated[str | Path | None, "What to write into, row by row: a .tif, .npy or .zarr; None keeps the answer in memory"] = None,
         scores: Scores = None,              # With `out`: also write scores, beside it
         overwrite: Annotated[bool, "With `out`: replace a file that is there"] = False,
     ) -> Prediction:                        # With `label_map` and `score_map`, at the size of the image
@@ -97,7 +97,7 @@ class Predicts:
         check_options(Predicts.overlap_tile_predict, given)
         if isinstance(nodata, str) and nodata != "auto": raise ValueError(f"`nodata` must be a number, 'auto' or None, got {nodata!r}")
         asker, scene = self._asker(transforms, precision, looks), Scene(img_file, self.input_channel)
-        empty = nodata_of(scene.path) if nodata == "auto" else nodata
+        empty = scene.nodata if nodata == "auto" else nodata
         job = Job(asker, scene, tuple(tile_size), tuple(pad_size), batch_size, blend, empty, check_regions(regions))  # type: ignore[arg-type]
         if out is not None: return predict_to_disk(job, out, scores, overwrite, self.labels, img_file)
         if scores is not None: raise ValueError(f"`scores` must come with `out`, got {scores!r}; in memory, read `score_map`")
