@@ -21,7 +21,6 @@ import tifffile
 
 from ..chunks import Chunks, is_chunked, need_zarr, write_chunks
 from ..data.images import palette, read_image
-from ..draw import draw_answer
 from ..geo import nodata_tag, place_attributes, place_tags
 from .predict import Prediction
 from .rows import Job, Scene, check_room
@@ -92,12 +91,13 @@ def write_tiff(
     shape: tuple,        # (h, w) or (h, w, bands)
     dtype: np.dtype,     # Of the numbers
     tags: Sequence = (), # From `place_tags`
+    none: int | None = None, # The number that stands for no class; None if all mean something
     tile: int = 512,     # Side of the file's tiles, a multiple of 16, in pixels
 ):
     "Write a large picture as a tiled TIFF, without having it in memory"
     h, w, *bands = shape
     classes = not bands and dtype in (np.uint8, np.uint16)
-    empty = [(nodata_tag, 2, 0, str(np.iinfo(dtype).max), True)] if classes else []
+    empty = [] if none is None else [(nodata_tag, 2, 0, str(none), True)]
     colours = np.tile(palette, (1 if dtype == np.uint8 else 256, 1)).T.astype(np.uint16) * 257
     look = dict(photometric="palette", colormap=colours) if classes else dict(photometric="minisblack", planarconfig="contig" if bands else None)
 
@@ -169,14 +169,13 @@ def _place(scene, path):
     return {name: value for name, value in scene.chunks.array.attrs.items() if name.startswith(("spatial:", "proj:"))}
 
 
-def _finish(part, path, place):
+def _finish(part, path, place, none):
     "Turn a whole part into the file that was asked for"
     kind, new = path.suffix.lower(), path.with_name(path.name + ".new")
-    empty = np.iinfo(part.dtype).max if len(part.shape) == 2 else 0  # What stands for no class, or for no score
     if kind == ".npy": os.replace(part.path, path)
-    elif kind == ".zarr": write_chunks(path, part.read, part.shape, part.dtype, empty, place | ({"_FillValue": int(empty)} if empty else {}))
+    elif kind == ".zarr": write_chunks(path, part.read, part.shape, part.dtype, none or 0, place if none is None else place | {"_FillValue": none})
     else:
-        write_tiff(new, part.read, part.shape, part.dtype, place)
+        write_tiff(new, part.read, part.shape, part.dtype, place, none)
         os.replace(new, path)
     part.forget()
 
@@ -223,7 +222,7 @@ def predict_to_disk(
         parts[0].append(found)
         if beside: parts[1].append(_packed(weights, scores))
         watch(parts[0].rows)
-    for part, file in zip(parts, (path, beside)): _finish(part, file, place)
+    for part, file, none in zip(parts, (path, beside), (job.none, None)): _finish(part, file, place, none)
     return Written(path, beside, scene, source, labels, job)
 
 # %% ../../nbs/55_infer.disk.ipynb #Written
@@ -238,7 +237,7 @@ class Written(Prediction):
         labels=(),          # Names by class id
         job: Job | None = None,  # How it was predicted
     ):
-        super().__init__(np.empty((0, 0), np.uint8), lambda: np.empty(0), source, labels, job.tiles if job else ())
+        super().__init__(np.empty((0, 0), np.uint8), lambda: np.empty(0), source, labels, job.tiles if job else (), job.none if job else 255)
         self.path, self.scores_path, self.scene, self.num_classes = path, scores, scene, job.num_classes if job else 1
 
     def __getitem__(self, key):
@@ -259,7 +258,6 @@ class Written(Prediction):
 
     def draw(self, opacity: float = 0.6):  # A matplotlib figure
         "The image, and the classes over it"
-        image, ids = self.overview()
-        return draw_answer(image, ids, self.labels, opacity=opacity)
+        return self._drawn(*self.overview(), opacity)
 
     def __repr__(self): return f"Written({self.scene.width} x {self.scene.height}: {self.path})"

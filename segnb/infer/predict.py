@@ -216,9 +216,10 @@ class Prediction(dict):
         source=None,         # The image, an array or its path, for drawing
         labels=(),           # Names by class id
         tiles: Sequence[Tile] = (),  # How the image was cut, if it was
+        none: int | None = None,     # Class id of pixels that were not predicted
     ):
         super().__init__(label_map=label_map, score_map=None)
-        self.source, self.labels, self.tiles, self._make_scores = source, labels, list(tiles), make_scores
+        self.source, self.labels, self.tiles, self.none, self._make_scores = source, labels, list(tiles), none, make_scores
 
     def __getitem__(self, key):
         if key == "score_map" and super().__getitem__(key) is None: self[key] = self._make_scores()
@@ -233,16 +234,24 @@ class Prediction(dict):
         "The image that was predicted, (h, w, bands)"
         return whole_image(self.source)
 
+    @property
+    def names(self) -> list[str]:
+        "Names by class id; what was not predicted is called so"
+        return list(self.labels) if self.none is None else [*class_names(self.labels, self.none), "skipped"]
+
     def draw(self, opacity: float = 0.6):  # A matplotlib figure
         "The image, and the classes over it"
-        return draw_answer(self.image, self["label_map"], self.labels, opacity=opacity)
+        return self._drawn(self.image, self["label_map"], opacity)
+
+    def _drawn(self, image, ids, opacity):
+        return draw_answer(image, ids, self.names, opacity=opacity, ignore_index=-1 if self.none is None else self.none)
 
     def _repr_png_(self): return self.draw()._repr_png_()
 
     def __repr__(self):
         h, w = self["label_map"].shape
         shares = areas(self["label_map"])
-        names = class_names(self.labels, max(shares) + 1)
+        names = class_names(self.names, max(shares) + 1)
         return f"Prediction({w} x {h}: " + ", ".join(f"{names[c]} {100 * s:.1f} %" for c, s in list(shares.items())[:6]) + ")"
 
 # %% ../../nbs/53_infer.predict.ipynb #predict_images
