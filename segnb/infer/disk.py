@@ -159,7 +159,7 @@ class Watch:
         print(f"[PREDICT] {done} of {self.rows} rows, eta={int(left) // 3600}:{int(left) // 60 % 60:02d}:{int(left) % 60:02d}", flush=True)
 
 
-def _packed(scores, kind): return np.rint(scores * 255).astype(np.uint8) if kind == "uint8" else scores.astype(kind)
+def _packed(rows, dtype): return np.rint(rows * 255).astype(np.uint8) if dtype == np.uint8 and rows.dtype == np.float32 else rows.astype(dtype)
 
 
 def _place(scene, path):
@@ -211,40 +211,58 @@ def predict_to_disk(
     path, scene = check_out(out, overwrite), job.scene
     if scene.place is not None and scene.place.resolve() == path.resolve(): raise ValueError(f"`out` must not be the image itself, got {out}")
     place = _place(scene, path)
-    beside = None if scores is None else check_out(path.with_name(f"{path.stem}.scores{path.suffix}"), overwrite)
-    size, parts = (scene.height, scene.width), []
-    parts.append(Growing(path.with_name(path.name + ".part"), size, job.dtype, _key(job, "classes")))
-    if beside: parts.append(Growing(beside.with_name(beside.name + ".part"), (*size, job.num_classes), np.dtype(scores), _key(job, scores)))
-    done = min(p.rows for p in parts)
+    parts = _begun(job, path, scores, overwrite)
+    done = min(part.rows for part in parts.values())
     watch = Watch(scene.height, done)
-    for p in parts: p.rows = done
-    for found, weights in job.rows(done, beside is not None) if done < scene.height else ():
-        parts[0].append(found)
-        if beside: parts[1].append(_packed(weights, scores))
-        watch(parts[0].rows)
-    for part, file, none in zip(parts, (path, beside), (job.none, None)): _finish(part, file, place, none)
-    return Written(path, beside, scene, source, labels, job)
+    for part in parts.values(): part.rows = done
+    for found in job.rows(done, scores is not None) if done < scene.height else ():
+        for part, rows in zip(parts.values(), (rows for rows in found if rows is not None)): part.append(_packed(rows, part.dtype))
+        watch(done := done + len(found[0]))
+    for file, part in parts.items(): _finish(part, file, place, job.none if file == path else None)
+    beside = (_beside(path, name) for name in ("scores", "uncertainty"))
+    return Written(path, scene, source, labels, job, *(file if file in parts else None for file in beside))
+
+
+def _beside(path, name): return path.with_name(f"{path.stem}.{name}{path.suffix}")
+
+
+def _begun(job, path, scores, overwrite):
+    "The maps that are to be written, as far as they are there already, in the order of a job's rows"
+    size = job.scene.height, job.scene.width
+    maps: dict[Path, tuple] = {path: (size, job.dtype, "classes")}
+    if scores: maps[_beside(path, "scores")] = (*size, job.num_classes), np.dtype(scores), scores
+    if job.doubt: maps[_beside(path, "uncertainty")] = size, np.dtype(scores or "uint8"), f"{job.doubt} {scores}"
+    for file in maps: check_out(file, overwrite)
+    return {file: Growing(file.with_name(file.name + ".part"), shape, dtype, _key(job, kind)) for file, (shape, dtype, kind) in maps.items()}
 
 # %% ../../nbs/55_infer.disk.ipynb #Written
+_ways = {"score_map": "scores='uint8'", "uncertainty_map": "uncertainty='entropy'"}
+
+
 class Written(Prediction):
-    "A prediction that lies in a file; `label_map` and `score_map` are read when they are asked for"
+    "A prediction that lies in a file; its maps are read when they are asked for"
 
     def __init__(self,
         path: Path,         # Of the class ids
-        scores: Path | None,  # Of the scores
         scene: Scene,       # Image
         source=None,        # Path or array of the image
         labels=(),          # Names by class id
-        job: Job | None = None,  # How it was predicted
+        job: Job | None = None,      # How it was predicted
+        scores: Path | None = None,  # Of the scores, if they were written
+        doubt: Path | None = None,   # Of the uncertainty, if it was written
     ):
-        super().__init__(np.empty((0, 0), np.uint8), lambda: np.empty(0), source, labels, job.tiles if job else (), job.none if job else 255)
-        self.path, self.scores_path, self.scene, self.num_classes = path, scores, scene, job.num_classes if job else 1
+        tiles, none = (job.tiles, job.none) if job else ((), 255)
+        unread = lambda: np.empty(0)
+        super().__init__(np.empty((0, 0), np.uint8), unread, source, labels, tiles, none, unread if doubt else None)
+        self.path, self.scene, self.num_classes = path, scene, job.num_classes if job else 1
+        self.files = {"label_map": path, "score_map": scores, "uncertainty_map": doubt}
 
     def __getitem__(self, key):
-        if key == "label_map": return read_rows(self.path)
-        if self.scores_path is None: raise KeyError("`score_map` was not written; pass scores='uint8' as well")
-        check_room(4 * math.prod((self.scene.height, self.scene.width, self.num_classes)))
-        found = read_rows(self.scores_path)
+        path = self.files[key]
+        if path is None: raise KeyError(f"`{key}` was not written; pass {_ways[key]} as well")
+        if key == "label_map": return read_rows(path)
+        check_room(4 * math.prod((self.scene.height, self.scene.width, self.num_classes if key == "score_map" else 1)))
+        found = read_rows(path)
         return found.astype(np.float32) / (255 if found.dtype == np.uint8 else 1)
 
     def overview(self,

@@ -10,7 +10,7 @@ __all__ = ['Blend', 'Regions', 'Scene', 'blend_curve', 'check_regions', 'within'
 import math
 import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..chunks import Chunks, is_chunked
 from ..data.images import read_image
 from ..geo import nodata_of
 from .fuse import fingerprint
-from .predict import Asker, Prediction, called, check_image, check_numbers, label_of, predict_tiles, read_source, scores_of
+from .predict import Asker, Prediction, called, check_image, doubts, label_of, predict_tiles, read_source, scores_of, uncertainty
 from .tiles import Tile, mirrored, tile_grid
 
 # %% ../../nbs/54_infer.rows.ipynb #Scene
@@ -42,8 +42,7 @@ class Scene:
         if shape is None:
             self.array = read_source(source, input_channel)
             shape = self.array.shape
-        check_image(shape, input_channel, called(source))
-        if self.chunks is not None: check_numbers(self.chunks.dtype)
+        check_image(shape, input_channel, called(source), None if self.chunks is None else self.chunks.dtype)
         self.height, self.width, self.bands = shape
 
     def _shape(self, wanted):
@@ -193,6 +192,7 @@ class Job:
     blend: str = "crop"      # 'crop', 'hann' or 'gaussian'
     nodata: float | None = None     # Value of all bands where nothing was measured
     regions: Sequence | None = None # What is wanted, from `check_regions`
+    doubt: str | None = None        # 'entropy' or 'spread'
 
     @cached_property
     def tiles(self) -> list[Tile]: return tile_grid((self.scene.width, self.scene.height), self.tile_size, self.pad_size)
@@ -229,16 +229,17 @@ class Job:
     def rows(self,
         first: int = 0,        # Image row to begin with; a multiple of the tile's height
         scores: bool = False,  # Give scores as well
-    ) -> Iterator[tuple]:      # Class ids (rows, w), and scores (rows, w, classes) or None
+    ) -> Iterator[tuple]:      # Class ids (rows, w), scores (rows, w, classes) or None, and doubts (rows, w) or None
         "The answer, row by row"
         found = _cropped(self, first, scores) if self.blend == "crop" else _blended(self, first)
-        for labels, weights in found:
+        for labels, weights, doubt in found:
             if self.skips:
                 out = ~self.counts(first, len(labels))
                 labels[out] = self.none
-                if weights is not None: weights[out] = 0
+                for part in (weights, doubt):
+                    if part is not None: part[out] = 0
             first += len(labels)
-            yield labels, weights if scores else None
+            yield labels, weights if scores else None, doubt
 
 
 def _row_of(job, row, answers, whole=False):
@@ -260,21 +261,28 @@ def _asked(job, row):
 
 def _cropped(job, first, scores):
     "Rows of which each tile gives its middle"
+    kinds: dict[Callable, tuple] = {label_of: ((), job.dtype)}
+    if scores: kinds[scores_of] = (job.num_classes,), np.dtype(np.float32)
+    if job.doubt: kinds[doubts[job.doubt]] = (), np.dtype(np.float32)
     for row in job.tile_rows:
         y, h, w = row[0].keep.y, row[0].keep.h, job.scene.width
         if y < first: continue
-        out = [np.zeros((h, w), job.dtype)] + [np.zeros((h, w, job.num_classes), np.float32)] * scores
+        out = {answer: np.zeros((h, w, *more), dtype) for answer, (more, dtype) in kinds.items()}
         if asked := _asked(job, row):
-            for tile, parts in _row_of(job, asked, (label_of, scores_of)[: 1 + scores]):
-                for o, part in zip(out, parts): o[:, tile.keep.x : tile.keep.x + tile.keep.w] = part
-        yield out[0], out[1] if scores else None
+            for tile, parts in _row_of(job, asked, tuple(out)):
+                for o, part in zip(out.values(), parts): o[:, tile.keep.x : tile.keep.x + tile.keep.w] = part
+        yield out[label_of], out.get(scores_of), out[doubts[job.doubt]] if job.doubt else None
 
 # %% ../../nbs/54_infer.rows.ipynb #blended
+def _averaged(job): return job.num_classes + (job.doubt == "spread")
+
+
 def _weighed_row(job, row):
     "Weighed scores of one row of windows, over the width of the image, with the curve of their weights in y"
-    total = np.zeros((row[0].seen.h, job.scene.width, job.num_classes), np.float32)
+    total = np.zeros((row[0].seen.h, job.scene.width, _averaged(job)), np.float32)
     across = np.zeros(job.scene.width, np.float32)
-    for tile, (scores,) in _row_of(job, row, (scores_of,), whole=True):
+    for tile, parts in _row_of(job, row, (scores_of, doubts["spread"])[: 1 + (job.doubt == "spread")], whole=True):
+        scores = np.dstack(parts) if len(parts) > 1 else parts[0]
         box, left = tile.seen, max(-tile.seen.x, 0)
         right = min(box.w, job.scene.width - box.x)
         curve = blend_curve(job.blend, box.w)[left:right]
@@ -289,7 +297,7 @@ def _blended(job, first):
     "Rows of averages over all windows that see a pixel"
     height = job.scene.height
     rows = [r for r in job.tile_rows if r[0].seen.y + r[0].seen.h > first]
-    y, waiting, weights = first, np.zeros((0, job.scene.width, job.num_classes), np.float32), np.zeros(0, np.float32)
+    y, waiting, weights = first, np.zeros((0, job.scene.width, _averaged(job)), np.float32), np.zeros(0, np.float32)
     for row, after in zip(rows, [*rows[1:], None]):
         total, curve = _weighed_row(job, row)
         top, low = max(row[0].seen.y, y), min(row[0].seen.y + row[0].seen.h, height)
@@ -299,8 +307,10 @@ def _blended(job, first):
         waiting[here] += total[there]
         weights[here] += curve[there]
         if not (done := (height if after is None else min(max(after[0].seen.y, y), height)) - y): continue
-        scores = waiting[:done] / weights[:done, None, None]
-        yield scores.argmax(2).astype(job.dtype), scores
+        mixed = waiting[:done] / weights[:done, None, None]
+        scores = mixed[..., : job.num_classes]
+        doubt = mixed[..., -1] if job.doubt == "spread" else uncertainty(scores) if job.doubt else None
+        yield scores.argmax(2).astype(job.dtype), scores, doubt
         y, waiting, weights = y + done, waiting[done:], weights[done:]
 
 # %% ../../nbs/54_infer.rows.ipynb #overlap_tile
@@ -323,16 +333,22 @@ def overlap_tile(
 ) -> Prediction: # At the size of the image
     "Predict a large image by overlapping tiles"
     scene, state = job.scene, fingerprint(job.asker.net)
-    label_map = gather((found for found, _ in job.rows()), np.empty((scene.height, scene.width), job.dtype))
+    label_map = np.empty((scene.height, scene.width), job.dtype)
+    doubt = np.empty(label_map.shape, np.float32) if job.doubt else None
+    y = 0
+    for found, _, unsure in job.rows():
+        label_map[y : y + len(found)] = found
+        if doubt is not None: doubt[y : y + len(found)] = unsure
+        y += len(found)
 
     def scores():
         if fingerprint(job.asker.net) != state:
             raise RuntimeError("`score_map` is made when it is read, and the model has changed since; predict again")
         shape = scene.height, scene.width, job.num_classes
         check_room(4 * math.prod(shape))
-        return gather((found for _, found in job.rows(scores=True)), np.empty(shape, np.float32))
+        return gather((found for _, found, _ in job.rows(scores=True)), np.empty(shape, np.float32))
 
-    return Prediction(label_map, scores, source, labels, job.tiles, job.none)
+    return Prediction(label_map, scores, source, labels, job.tiles, job.none, None if doubt is None else lambda: doubt)
 
 
 def check_room(

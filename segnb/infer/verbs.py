@@ -18,9 +18,9 @@ from ..data.transforms import Compose
 from .advice import Reach, SeamReport, TileAdvice, reach_of, seam_report, tile_advice
 from .disk import Scores, predict_to_disk
 from .fuse import Precision
-from .predict import Prediction, predict_images
+from .predict import Prediction, Uncertainty, predict_images
 from .rows import Blend, Job, Regions, Scene, check_meets, check_regions, overlap_tile
-from .views import Calibration, Looks, Views, calibrate, check_looks
+from .views import Calibration, Looks, Views, calibrate, check_doubt, check_looks
 from ..options import Between, Pair, check_options
 
 # %% ../../nbs/58_infer.verbs.ipynb #predicting_transforms
@@ -54,10 +54,12 @@ class Predicts:
         *,
         precision: Precision = "fp32",      # 'bf16' is faster where the processor knows it, and rounds
         looks: Looks = None,                # Average with other looks, such as ['horizontal', 1.25]
+        uncertainty: Uncertainty = None,    # Adds `uncertainty_map`, (h, w), 0 for certain to 1
     ) -> Prediction:                        # With `label_map` and `score_map`, at the size of the image
         "Classify each pixel of an image"
-        check_options(Predicts.predict, dict(precision=precision, looks=looks))
-        return next(predict_images(self._asker(transforms, precision, looks), [img_file], self.input_channel, self.labels))
+        check_options(Predicts.predict, dict(precision=precision, looks=looks, uncertainty=uncertainty))
+        asker, doubt = self._asker(transforms, precision, looks), check_doubt(uncertainty, looks)
+        return next(predict_images(asker, [img_file], self.input_channel, self.labels, doubt=doubt))
 
     def batch_predict(self,
         img_file_list: list | tuple,        # Paths, or arrays (h, w, bands) in BGR order
@@ -65,14 +67,16 @@ class Predicts:
         *,
         precision: Precision = "fp32",      # 'bf16' is faster where the processor knows it, and rounds
         looks: Looks = None,                # Average with other looks, such as ['horizontal', 1.25]
+        uncertainty: Uncertainty = None,    # Adds `uncertainty_map`, (h, w), 0 for certain to 1
         lazy: Annotated[bool, "Give an iterator that holds a few images at a time, not a list"] = False,
         errors: Annotated[Literal["raise", "skip"], "What becomes of an image that cannot be read; 'skip' answers None and warns"] = "raise",
     ) -> list[Prediction] | Iterator[Prediction]:  # In the same order
         "Classify each pixel of several images"
         if not isinstance(img_file_list, (list, tuple)):
             raise TypeError(f"`img_file_list` must be a list of paths or arrays, got a {type(img_file_list).__name__}")
-        check_options(Predicts.batch_predict, dict(precision=precision, looks=looks, lazy=lazy, errors=errors))
-        found = predict_images(self._asker(transforms, precision, looks), img_file_list, self.input_channel, self.labels, errors=errors)
+        check_options(Predicts.batch_predict, dict(precision=precision, looks=looks, uncertainty=uncertainty, lazy=lazy, errors=errors))
+        asker, doubt = self._asker(transforms, precision, looks), check_doubt(uncertainty, looks)
+        found = predict_images(asker, img_file_list, self.input_channel, self.labels, errors=errors, doubt=doubt)
         return found if lazy else list(found)
 
     def overlap_tile_predict(self,
@@ -84,6 +88,7 @@ class Predicts:
         *,
         precision: Precision = "fp32",      # 'bf16' is faster where the processor knows it, and rounds
         looks: Looks = None,                # Average with other looks, such as ['horizontal', 1.25]
+        uncertainty: Uncertainty = None,    # Adds `uncertainty_map`, (h, w), 0 for certain to 1
         blend: Blend = "crop",              # 'crop' keeps the middle of each tile; 'hann' and 'gaussian' average where tiles overlap
         regions: Regions = None,            # Boxes [x, y, width, height], outlines [(x, y), ...]; pixels outside become 255
         nodata: Annotated[float | str | None, "Value of pixels that were not measured; 'auto' asks the file, None predicts all"] = "auto",
@@ -92,13 +97,14 @@ class Predicts:
         overwrite: Annotated[bool, "With `out`: replace a file that is there"] = False,
     ) -> Prediction:                        # With `label_map` and `score_map`, at the size of the image
         "Classify each pixel of a large image, by overlapping tiles"
-        given = dict(tile_size=tile_size, pad_size=pad_size, batch_size=batch_size, precision=precision, looks=looks, blend=blend,
-                     regions=regions, nodata=nodata, out=out, scores=scores, overwrite=overwrite)
+        given = dict(tile_size=tile_size, pad_size=pad_size, batch_size=batch_size, precision=precision, looks=looks, uncertainty=uncertainty,
+                     blend=blend, regions=regions, nodata=nodata, out=out, scores=scores, overwrite=overwrite)
         check_options(Predicts.overlap_tile_predict, given)
         if isinstance(nodata, str) and nodata != "auto": raise ValueError(f"`nodata` must be a number, 'auto' or None, got {nodata!r}")
         asker, scene = self._asker(transforms, precision, looks), Scene(img_file, self.input_channel)
         empty = scene.nodata if nodata == "auto" else nodata
-        job = Job(asker, scene, tuple(tile_size), tuple(pad_size), batch_size, blend, empty, check_regions(regions))  # type: ignore[arg-type]
+        job = Job(asker, scene, tuple(tile_size), tuple(pad_size), batch_size, blend, empty, check_regions(regions),  # type: ignore[arg-type]
+                  check_doubt(uncertainty, looks))
         check_meets(job.regions, scene)
         if out is not None: return predict_to_disk(job, out, scores, overwrite, self.labels, img_file)
         if scores is not None: raise ValueError(f"`scores` must come with `out`, got {scores!r}; in memory, read `score_map`")
