@@ -1,9 +1,12 @@
 """Overlap-tile prediction around a network that costs almost nothing: what is left is our own work.
 
-bench/bench_tile.py [SIDE]      (default 4096)
+bench/bench_tile.py [SIDE]               (default 4096)
+bench/bench_tile.py memory [SIDE]        (default 16384; memory alone: in memory, and from file to file at two heights)
 """
 
 import sys
+import tempfile
+from pathlib import Path
 from threading import RLock
 
 import numpy as np
@@ -14,6 +17,7 @@ from torch import nn
 
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
+from segnb.infer.disk import predict_to_disk
 from segnb.infer.predict import Asker
 from segnb.infer.rows import Job, Scene, overlap_tile
 
@@ -39,13 +43,37 @@ def network_alone(net, side, layout):
         for _ in range(tiles // BATCH): net(x)
 
 
+def mosaic(height, width, out):
+    "One drawn scene again and again, written into an array"
+    part = draw_scene((1024, 1024))[0]
+    for y in range(0, height, 1024):
+        for x in range(0, width, 1024): out[y : y + 1024, x : x + 1024] = part[: min(1024, height - y), : min(1024, width - x)]
+    return out
+
+
+def job(net, source): return Job(Asker(net, Compose([Normalize()]), RLock()), Scene(source, 3), (TILE, TILE), (PAD, PAD), BATCH)
+
+
+def memory(side):
+    "Growth of the memory for a large image, kept and streamed; the first run pays for what every run needs"
+    torch.manual_seed(0)
+    net = TinyNet().eval()
+    with tempfile.TemporaryDirectory() as folder:
+        for height in (1024, side // 4, side):
+            path = Path(folder) / f"{height}.npy"
+            mosaic(height, side, np.lib.format.open_memmap(path, "w+", np.uint8, (height, side, 3))).flush()
+            with PeakMemory() as streamed: predict_to_disk(job(net, path), path.with_name(f"labels{height}.tif"))
+            if height > 1024: line(f"{side} x {height}, from file to file: memory growth", f"{streamed.growth:.0f} MB", "flat")
+        image = np.load(path, mmap_mode="r")
+        with PeakMemory() as kept: overlap_tile(job(net, image), image)
+        line(f"{side} x {side}, labels kept, pages of the mapped image among it: memory growth", f"{kept.growth:.0f} MB", "< 2048 MB")
+
+
 def main(side):
     torch.manual_seed(0)
     net = TinyNet().eval()
-    part = draw_scene((1024, 1024))[0]
-    image = np.tile(part, (-(-side // 1024), -(-side // 1024), 1))[:side, :side]
-    asker = Asker(net, Compose([Normalize()]), RLock())
-    predict = lambda: overlap_tile(Job(asker, Scene(image, 3), (TILE, TILE), (PAD, PAD), BATCH), image)["label_map"]
+    image = mosaic(side, side, np.empty((side, side, 3), np.uint8))
+    predict = lambda: overlap_tile(job(net, image), image)["label_map"]
     network_alone(net, TILE * 2, torch.channels_last)
     with PeakMemory() as memory: predict()
     limit = 2 * side * side / 2**20 + 350
@@ -56,4 +84,6 @@ def main(side):
     line("the same: time over the network's own, with channels last as here", f"{ratio(times, 'tiles', 'channels_last'):.2f} x", "-")
 
 
-if __name__ == "__main__": main(int(sys.argv[1]) if len(sys.argv) > 1 else 4096)
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["memory"]: memory(int(sys.argv[2]) if len(sys.argv) > 2 else 16384)
+    else: main(int(sys.argv[1]) if len(sys.argv) > 1 else 4096)

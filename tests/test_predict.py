@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from threading import RLock
 
@@ -18,10 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segnb.data.images import read_label
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
-from segnb.geo import nodata_of, place_tags
 from segnb.infer import fuse
 from segnb.infer.disk import Growing, read_rows
 from segnb.infer.predict import Asker, predict_images
@@ -77,16 +74,6 @@ def test_tiles_are_the_whole_image_where_the_network_sees_enough(size, tile_size
     assert np.allclose(scores[2:-2, 2:-2], whole[2:-2, 2:-2], atol=1e-5)
 
 
-@pytest.mark.parametrize("change", [np.asfortranarray, lambda a: a[::-1][::-1], lambda a: a.astype(">u2"), lambda a: a.astype(np.float32),
-                                    lambda a: np.pad(a, ((0, 0), (0, 0), (0, 2)))[..., :3], lambda a: a.astype(np.uint16)])
-def test_the_form_of_an_array_does_not_matter(model, image, change):
-    given = change(image)
-    given.flags.writeable = False
-    before = given.tobytes()
-    assert (model.predict(given)["label_map"] == model.predict(image)["label_map"]).all()
-    assert (label(model, given) == label(model, image)).all() and given.tobytes() == before
-
-
 def test_files_of_all_kinds(model, image, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", compression="deflate")
     tifffile.imwrite(tmp_path / "strips.tif", image[..., ::-1], rowsperstrip=7, photometric="rgb")
@@ -99,37 +86,6 @@ def test_files_of_all_kinds(model, image, tmp_path):
         assert (label(model, source) == expected).all()
 
 
-@pytest.mark.parametrize("wrong,error,words", [
-    (b"bytes", TypeError, "got a bytes"), ([1, 2], TypeError, "got a list"), (torch.zeros(3, 4, 4), TypeError, "got a Tensor"),
-    ("no/such.png", FileNotFoundError, "no/such.png"), (np.zeros((4, 4, 4)), ValueError, "4 bands"), (np.zeros((0, 4, 3)), ValueError, "shape"),
-    (np.float32(3), TypeError, "got a float32"), (np.array(3.0), ValueError, "shape"), (np.full((4, 4, 3), np.nan), ValueError, "finite|nan"),
-    (np.zeros((4, 4, 3), complex), TypeError, "real numbers")])
-def test_what_is_no_image_is_refused(model, wrong, error, words):
-    for verb in (model.predict, model.overlap_tile_predict):
-        with pytest.raises(error, match=words): verb(wrong)
-
-
-def test_a_folder_is_no_image(model, tmp_path):
-    with pytest.raises((FileNotFoundError, IsADirectoryError), match=str(tmp_path)): model.predict(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["tile_size", "pad_size"])
-@pytest.mark.parametrize("value", [[0.5, 3], 64, [64], [64, 64, 64], [-1, 5], "64"])
-def test_sizes_that_are_none(model, image, name, value):
-    with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"): model.overlap_tile_predict(image, **{name: value})
-
-
-def test_lists(model, image, tmp_path):
-    assert model.batch_predict([]) == []
-    assert len(model.batch_predict((image, image))) == 2
-    with pytest.raises(TypeError, match="got a generator"): model.batch_predict(i for i in [image])
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    five = [image, image[:50], tmp_path / "bad.png", image, image]
-    with pytest.raises(ValueError, match=r"image 2 of the list: .*bad\.png"): model.batch_predict(five)
-    with pytest.warns(UserWarning, match="image 2 of the list is left out"): found = model.batch_predict(five, errors="skip")
-    assert found[2] is None and [f["label_map"].shape[0] for f in found if f] == [110, 50, 110, 110]
-
-
 def test_a_lazy_list_reads_a_few_images(model, image, tmp_path, monkeypatch):
     import segnb.infer.predict as predict
     read = []
@@ -137,21 +93,6 @@ def test_a_lazy_list_reads_a_few_images(model, image, tmp_path, monkeypatch):
     found = model.batch_predict(["x"] * 1000, lazy=True)
     next(found), next(found)
     assert len(read) <= 16
-
-
-def test_evaluation_mode_is_lent_and_given_back(model, image):
-    model.net.train()
-    before = {k: v.clone() for k, v in model.net.state_dict().items()}
-    a, b = model.predict(image)["label_map"], model.predict(image)["label_map"]
-    assert model.net.training and (a == b).all() and all((v == before[k]).all() for k, v in model.net.state_dict().items())
-
-
-def test_two_threads(model, image):
-    alone, found = label(model, image), []
-    threads = [threading.Thread(target=lambda: found.extend(label(model, image) for _ in range(4))) for _ in range(2)]
-    for t in threads: t.start()
-    for t in threads: t.join()
-    assert len(found) == 8 and all((f == alone).all() for f in found)
 
 
 def test_weights_that_hold_nan_are_named(image):
@@ -183,24 +124,14 @@ def test_a_copy_that_fails_is_replaced_by_the_network(image, monkeypatch):
 
 
 def test_bf16_agrees(shared):
+    "The recorded network has learned little: between its two best classes lie a few hundredths, and still it hardly ever changes its mind"
     from segnb.paddlex import load_paddlex
     model = load_paddlex(shared / "reference/trained_model")
-    for path in sorted((shared / "reference/trained_model/images").glob("*.png"))[:2]:
+    same = []
+    for path in sorted((shared / "reference/trained_model/images").glob("*.png")):
         exact, quick = (model.predict(path, precision=p)["label_map"] for p in ("fp32", "bf16"))
-        assert (exact == quick).mean() >= 0.99
-
-
-def test_georeference_and_nodata(model, image, tmp_path):
-    image = image.copy()
-    image[:60, :70] = 0
-    tifffile.imwrite(tmp_path / "in.tif", image[..., ::-1], tile=(32, 32), photometric="rgb", extratags=PLACE)
-    result = model.overlap_tile_predict(tmp_path / "in.tif", [48, 40], [16, 12], out=tmp_path / "out.tif")
-    ids = read_label(tmp_path / "out.tif")
-    assert (ids[:60, :70] == 255).all() and (ids != 255).any() and (result["label_map"] == ids).all()
-    assert (ids == label(model, tmp_path / "in.tif")).all()
-    assert [t[:4] for t in place_tags(tmp_path / "out.tif")] == [t[:4] for t in PLACE[:3]] and nodata_of(tmp_path / "out.tif") == 255
-    assert (label(model, tmp_path / "in.tif", nodata=None) != 255).all()
-    with tifffile.TiffFile(tmp_path / "out.tif") as f: assert f.pages[0].photometric == 3 and f.pages[0].is_tiled
+        same.append((exact == quick).mean())
+    assert np.mean(same) >= 0.995 and min(same) >= 0.99, same
 
 
 @pytest.mark.parametrize("kind,far", [("uint8", 0.003), ("float16", 0.001), ("float32", 0)])
@@ -209,49 +140,6 @@ def test_scores_on_disk(model, image, tmp_path, kind, far):
     for suffix in (".npy", ".tif", ".zarr"):
         result = model.overlap_tile_predict(image, [48, 40], [16, 12], out=tmp_path / f"a{suffix}", scores=kind)
         assert np.abs(result["score_map"] - memory["score_map"]).max() <= far and (result["label_map"] == memory["label_map"]).all()
-
-
-def test_where_nothing_can_be_written(model, image, tmp_path, monkeypatch):
-    (tmp_path / "there.npy").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="pass overwrite=True"): label(model, image, out=tmp_path / "there.npy")
-    assert (tmp_path / "there.npy").read_bytes() == b"precious"
-    with pytest.raises(FileNotFoundError, match="make it first"): label(model, image, out=tmp_path / "no/a.npy")
-    with pytest.raises(ValueError, match=r"must be a \.tif, \.npy or \.zarr"): label(model, image, out=tmp_path / "a.jpg")
-    with pytest.raises(OSError, match="must have room for"): Growing(tmp_path / "big", (2**40, 2**20), np.uint8, "")
-    with monkeypatch.context() as m, pytest.raises(ImportError, match=r"labels.zarr is a zarr array, .*pip install segnb\[zarr\]"):
-        m.setitem(sys.modules, "zarr", None)
-        label(model, image, out=tmp_path / "labels.zarr")
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["there.npy"]
-    with pytest.raises(ValueError, match="must not be the image itself"):
-        np.save(tmp_path / "a.npy", image)
-        label(model, tmp_path / "a.npy", out=tmp_path / "a.npy", overwrite=True)
-
-
-def test_memory_is_asked_for_before_it_is_taken(model, image, monkeypatch):
-    import segnb.infer.rows as rows
-    monkeypatch.setattr(rows.os, "sysconf", lambda name: 10)
-    result = model.overlap_tile_predict(image, [48, 40], [16, 12])
-    with pytest.raises(MemoryError, match="out='labels.tif'"): result["score_map"]
-
-
-def test_a_file_that_changes_is_named(model, image, tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", image[..., ::-1], tile=(32, 32), photometric="rgb")
-    job = Job(model._asker(None), Scene(tmp_path / "a.tif", 3), (48, 40), (0, 0))
-    rows = job.rows()
-    next(rows)
-    os.utime(tmp_path / "a.tif", ns=(1, 1))
-    with pytest.raises(RuntimeError, match="must not change while it is read"): next(rows)
-
-
-def test_out_of_memory_leaves_a_model_that_works(model, image, monkeypatch):
-    import segnb.infer.predict as predict
-    expected = label(model, image)
-    def full(net, x): raise torch.OutOfMemoryError("no memory")
-    with monkeypatch.context() as m:
-        m.setattr(predict, "inference_copy", lambda net, x, precision: net)
-        m.setattr(predict, "small_logits", full)
-        with pytest.raises(MemoryError, match="batch_size"): model.predict(image)
-    assert (label(model, image) == expected).all()
 
 
 KILLED = """

@@ -49,6 +49,12 @@ def test_aerial_training(dubai):
     assert load_model(out / "best_model").evaluate(val)["miou"] == pytest.approx(metrics["miou"], abs=1e-6)
 
 
+def test_bf16_gives_the_same_classes(dubai):
+    model, val, _ = dubai
+    pairs = [[model.predict(sample.image, PLAIN, precision=p)["label_map"] for p in ("fp32", "bf16")] for sample in val]
+    assert np.mean([(exact == quick).mean() for exact, quick in pairs]) >= 0.995
+
+
 def test_aerial_scene_by_tiles(dubai, shared):
     model, _, _ = dubai
     image, label = (shared / "data/dubai_aerial" / p for p in (shared / "data/dubai_aerial/large_list.txt").read_text().split())
