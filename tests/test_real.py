@@ -55,6 +55,18 @@ def test_bf16_gives_the_same_classes(dubai):
     assert np.mean([(exact == quick).mean() for exact, quick in pairs]) >= 0.995
 
 
+def test_tiles_agree_with_the_whole(dubai, record_property):
+    "FastSCNN averages over all it sees, so no surround makes tiles equal to the whole image"
+    model, val, _ = dubai
+    image = max((sample.image for sample in val), key=lambda image: image.size)
+    whole = model.predict(image, PLAIN)["label_map"]
+    for pad in (0, 64, 128):
+        agree = (model.overlap_tile_predict(image, [256, 256], [pad, pad], transforms=PLAIN)["label_map"] == whole).mean()
+        record_property(f"agreement with a surround of {pad}", float(agree))
+        print(image.shape, pad, agree)
+    assert agree > 0.8
+
+
 def test_aerial_scene_by_tiles(dubai, shared):
     model, _, _ = dubai
     image, label = (shared / "data/dubai_aerial" / p for p in (shared / "data/dubai_aerial/large_list.txt").read_text().split())
