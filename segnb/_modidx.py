@@ -536,6 +536,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'segnb.infer.fuse._heard': ('infer.fuse.html#_heard', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._inside': ('infer.fuse.html#_inside', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._is_plain': ('infer.fuse.html#_is_plain', 'segnb/infer/fuse.py'),
+                                  'segnb.infer.fuse._parts': ('infer.fuse.html#_parts', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._split': ('infer.fuse.html#_split', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._width': ('infer.fuse.html#_width', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse.can_pack': ('infer.fuse.html#can_pack', 'segnb/infer/fuse.py'),

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ..nets.deeplab import Aspp, average
-from ..nets.fastscnn import FeatureFusion
-from ..nets.hrnet import BasicBlock, Bottleneck, Exchange, grow
+from ..nets.deeplab import Aspp, SumDecoder, average
+from ..nets.fastscnn import FastSCNN, FeatureFusion
+from ..nets.hrnet import BasicBlock, Bottleneck, Exchange, HRNet, grow
 from ..nets.layers import BatchNorm, InvertedResidual, SegNet, resize
 
 # %% ../../nbs/51_infer.fuse.ipynb #shifted
@@ -47,6 +47,7 @@ def _inside(step, n):
 
 # %% ../../nbs/51_infer.fuse.ipynb #Packed
 _acts: dict[type, tuple] = {nn.ReLU: ("relu", [], ""), nn.ReLU6: ("hardtanh", [0.0, 6.0], ""), nn.Hardswish: ("hardswish", [], "")}
+_bare: tuple = ("none", [], "")
 _by_hand: dict[str, Callable] = {"none": lambda y: y, "relu": F.relu, "hardtanh": F.relu6, "hardswish": F.hardswish}
 
 
@@ -84,10 +85,12 @@ class Packed(nn.Module):
         x: Tensor,                   # (N, C_in, h, w)
         plus: Tensor | None = None,  # (N, C_out, h', w'), added before the activation
         relu: bool = False,          # Activate after the addition
+        bare: bool = False,          # Leave the activation to others
     ) -> Tensor:                     # (N, C_out, h', w')
-        if self.spread or not can_pack(x): return self._step_by_step(x, plus, relu)
+        act = _bare if bare else self.act
+        if self.spread or not can_pack(x): return self._step_by_step(x, plus, relu, act)
         if self.shape != x.shape: self._pack(x.shape)
-        if plus is None: return torch.ops.mkldnn._convolution_pointwise(x, self.layout, self.bias, *self.how, *self.act)
+        if plus is None: return torch.ops.mkldnn._convolution_pointwise(x, self.layout, self.bias, *self.how, *act)
         plus = plus.contiguous(memory_format=torch.channels_last)
         return torch.ops.mkldnn._convolution_pointwise.binary(x, plus, self.layout, self.bias, *self.how, "add", 1.0,
                                                                    "relu" if relu else None, [], "")
@@ -95,12 +98,12 @@ class Packed(nn.Module):
     def _pack(self, shape):
         self.layout, self.shape = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.how, list(shape)), shape
 
-    def _step_by_step(self, x, plus, relu):
+    def _step_by_step(self, x, plus, relu, act):
         padding, stride, dilation, groups = self.how
         if self.spread and x.device.type == "cpu": y = self._shifted(x)
         else: y = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
         if plus is not None: y = y + plus
-        return F.relu(y) if relu else _by_hand[self.act[0]](y)
+        return F.relu(y) if relu else _by_hand[act[0]](y)
 
     def _shifted(self, x):
         y = shifted(x.float(), self.weight.float(), self.spread)
@@ -135,11 +138,6 @@ def _(self, x):
     return (inside, y) if self.tap else y
 
 
-@faster(FeatureFusion)
-def _(self, sharp, deep):
-    return self.conv_higher_res(sharp, plus=self.conv_lower_res(self.dwconv(resize(deep, sharp.shape[2:]))), relu=True)
-
-
 @faster(Exchange)
 def _(self, maps):
     maps, n = list(maps), len(maps)
@@ -152,7 +150,9 @@ def _(self, maps):
 def _heard(self, maps, i, n):
     "Branch `i` with all others added"
     y = maps[i]
-    for j in range(i + 1, n): y = y + grow(self.get_submodule(f"layer_{i + 1}_{j + 1}")(maps[j]), y.shape[2:])
+    for j in range(i + 1, n):
+        seen = grow(self.get_submodule(f"layer_{i + 1}_{j + 1}")(maps[j]), y.shape[2:])
+        y = y + seen if j == i + 1 else y.add_(seen)
     for j in range(i):
         *steps, last = self.get_submodule(f"layer_{i + 1}_{j + 1}").children()
         x = maps[j]
@@ -160,19 +160,46 @@ def _heard(self, maps, i, n):
         y = last(x, plus=y, relu=j == i - 1)
     return y if i else F.relu_(y)
 
+# %% ../../nbs/51_infer.fuse.ipynb #commute
+@faster(FeatureFusion)
+def _(self, sharp, deep):
+    wide = F.relu(resize(self.dwconv(deep, bare=True), sharp.shape[2:]))
+    return self.conv_higher_res(sharp, plus=self.conv_lower_res(wide), relu=True)
+
+
+@faster(SumDecoder)
+def _(self, sharp, deep): return self.merge(sharp, plus=resize(self.conv(deep), sharp.shape[2:]))
+
+
+@faster(FastSCNN)
+def _(self, x):
+    sharp = self.learning_to_downsample(x)
+    return (self.classifier(self.feature_fusion(sharp, self.global_feature_extractor(self.bottlenecks(sharp)))),)
+
 # %% ../../nbs/51_infer.fuse.ipynb #aspp
 def _width(view): return [m for m in view.modules() if isinstance(m, Packed)][-1].weight.shape[0]
 
 
-def _split(packed, widths):
-    "A 1 x 1 convolution over maps of so many channels side by side, as one for each map; the first has the bias"
+def _split(packed, widths, factor=1.0):
+    "A 1 x 1 convolution over maps of so many channels side by side, times a factor, as one for each map; the first has the bias"
     parts = []
     for i, weight in enumerate(packed.weight.split(widths, 1)):
         part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=i == 0)
-        part.weight = nn.Parameter(weight)
-        if i == 0: part.bias = nn.Parameter(packed.bias)
+        part.weight = nn.Parameter(weight * factor)
+        if i == 0: part.bias = nn.Parameter(packed.bias * factor)
         parts.append(Packed(part))
     return nn.ModuleList(parts)
+
+
+def _parts(module):
+    "The mixing kernel of a block, cut up; None where there is nothing to cut"
+    if isinstance(module, Aspp):
+        views = [_width(v) for n, v in module.named_children() if n.startswith(("image", "aspp"))]
+        return _split(module.concat, views, 1 - module.drop.p)
+    if not isinstance(module, HRNet): return None
+    last = [m for m in module.backbone.children() if isinstance(m, Exchange)][-1]
+    branches = {name.split("_")[1]: _width(block) for name, block in last.branch.items()}
+    return _split(module.head[0], list(branches.values()))
 
 
 @faster(Aspp)
@@ -181,7 +208,15 @@ def _(self, x):
     y = resize(whole(self.image_pool(average(x, self.window))), x.shape[2:])
     views = [view for name, view in self.named_children() if name.startswith("aspp")]
     for i, (view, part) in enumerate(zip(views, parts), 1): y = part(view(x), plus=y, relu=i == len(views))
-    return y * (1 - self.drop.p)
+    return y
+
+
+@faster(HRNet)
+def _(self, x):
+    (sharp, *maps), (part, *parts) = self.backbone(x), self.mix
+    y = resize(parts[0](maps[0]), sharp.shape[2:]).contiguous(memory_format=torch.channels_last)
+    for p, m in zip(parts[1:], maps[1:]): y.add_(resize(p(m), y.shape[2:]))  # One large map at a time, for new memory costs as much as the sum
+    return (self.head[1](part(sharp, plus=y, relu=True)),)
 
 # %% ../../nbs/51_infer.fuse.ipynb #pack
 def _followers(parts, i):
@@ -210,9 +245,9 @@ def pack(
             for name in names[i + 1 : i + 1 + joined]: del module._modules[name]
         else: module._modules[names[i]] = pack(parts[i])
         i += 1 + joined
-    if isinstance(module, Aspp):
-        module.mix = _split(module.concat, [_width(v) for n, v in module.named_children() if n.startswith(("image", "aspp"))])
-    if type(module) in faster_forms: module.forward = MethodType(faster_forms[type(module)], module)  # type: ignore[method-assign]
+    if (mix := _parts(module)) is not None: module.mix = mix
+    if type(module) in faster_forms:
+        setattr(module, "small_logits" if isinstance(module, SegNet) else "forward", MethodType(faster_forms[type(module)], module))
     return module.conv if type(module) is nn.Sequential and list(module._modules) == ["conv"] and isinstance(module.conv, Packed) else module
 
 # %% ../../nbs/51_infer.fuse.ipynb #fused

@@ -80,14 +80,18 @@ def label_of(
 ) -> np.ndarray:     # (rows, columns), uint8, or uint16 for more than 256 classes
     "The most likely class of each pixel"
     many, device = logits.shape[1] > 256, logits.device
-    wide, (low, high, share) = _widened(logits[0], size, inner), _between(logits.shape[2], size[0], inner[0], device)
-    best = torch.empty(len(low), wide.shape[2], dtype=torch.int32 if many else torch.uint8, device=device)
-    strip = 32 if device.type == "cpu" else max(len(low), 1)
-    for i in range(0, len(low), strip):
-        part = slice(i, i + strip)
-        if logits.shape[2] == size[0]: rows = wide[:, inner[0]][:, part].contiguous()
-        else: rows = torch.lerp(wide.index_select(1, low[part]), wide.index_select(1, high[part]), share[part, None])
-        best[part] = rows[0] > 0 if len(rows) == 1 else _first_best(rows)
+    low, high, share = _between(logits.shape[2], size[0], inner[0], device)
+    across = _between(logits.shape[3], size[1], inner[1], device)
+    best = torch.empty(len(low), len(across[0]), dtype=torch.int32 if many else torch.uint8, device=device)
+    many_rows, few_rows = (256, 32) if device.type == "cpu" else (max(len(low), 1),) * 2
+    for top in range(0, len(low), many_rows):
+        first, last = int(low[top]), int(high[top : top + many_rows][-1])
+        wide = _widened(logits[0, :, first : last + 1], size[1], inner[1], across)
+        for i in range(top, min(top + many_rows, len(low)), few_rows):
+            part = slice(i, min(i + few_rows, top + many_rows, len(low)))
+            if logits.shape[2] == size[0]: rows = wide[:, part.start - top : part.stop - top].contiguous()
+            else: rows = torch.lerp(wide.index_select(1, low[part] - first), wide.index_select(1, high[part] - first), share[part, None])
+            best[part] = rows[0] > 0 if len(rows) == 1 else _first_best(rows)
     return best.cpu().numpy().astype(np.uint16) if many else best.cpu().numpy()
 
 
@@ -105,10 +109,10 @@ def _between(small, large, wanted, device):
     return low, (low + 1).clamp_(max=small - 1), (at - low).float()
 
 
-def _widened(small, size, inner):
-    "Small logits (K, h, w) enlarged in width"
-    if small.shape[2] == size[1]: return small[:, :, inner[1]]
-    low, high, share = _between(small.shape[2], size[1], inner[1], small.device)
+def _widened(small, width, inner, across):
+    "Small logits (K, h, w) enlarged in width, between the columns and by the shares of `across`"
+    if small.shape[2] == width: return small[:, :, inner]
+    low, high, share = across
     small = small.permute(1, 2, 0).contiguous()  # A pixel's classes side by side are gathered in one piece
     return torch.lerp(small.index_select(1, low), small.index_select(1, high), share[:, None]).permute(2, 0, 1).contiguous()
 
