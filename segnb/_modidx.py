@@ -532,6 +532,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'segnb.infer.fuse.Packed.forward': ('infer.fuse.html#packed.forward', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._': ('infer.fuse.html#_', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._checked': ('infer.fuse.html#_checked', 'segnb/infer/fuse.py'),
+                                  'segnb.infer.fuse._cut_ups': ('infer.fuse.html#_cut_ups', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._followers': ('infer.fuse.html#_followers', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._heard': ('infer.fuse.html#_heard', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._inside': ('infer.fuse.html#_inside', 'segnb/infer/fuse.py'),

@@ -24,6 +24,7 @@ from ..nets.deeplab import Aspp, SumDecoder, average
 from ..nets.fastscnn import FastSCNN, FeatureFusion
 from ..nets.hrnet import BasicBlock, Bottleneck, Exchange, HRNet, grow
 from ..nets.layers import BatchNorm, InvertedResidual, SegNet, resize
+from ..nets.unet import UNet, Up
 
 # %% ../../nbs/51_infer.fuse.ipynb #shifted
 def shifted(
@@ -86,12 +87,16 @@ class Packed(nn.Module):
         plus: Tensor | None = None,  # (N, C_out, h', w'), added before the activation
         relu: bool = False,          # Activate after the addition
         bare: bool = False,          # Leave the activation to others
+        reuse: bool = False,         # Write into `plus`, which nobody else reads
     ) -> Tensor:                     # (N, C_out, h', w')
         act = _bare if bare else self.act
         if self.spread or not can_pack(x): return self._step_by_step(x, plus, relu, act)
         if self.shape != x.shape: self._pack(x.shape)
         if plus is None: return torch.ops.mkldnn._convolution_pointwise(x, self.layout, self.bias, *self.how, *act)
         plus = plus.contiguous(memory_format=torch.channels_last)
+        if reuse:
+            return torch.ops.mkldnn._convolution_pointwise_.binary(plus, x, self.layout, self.bias, *self.how, "add", 1.0,
+                                                                        "relu" if relu else None, [], "")
         return torch.ops.mkldnn._convolution_pointwise.binary(x, plus, self.layout, self.bias, *self.how, "add", 1.0,
                                                                    "relu" if relu else None, [], "")
 
@@ -157,18 +162,18 @@ def _heard(self, maps, i, n):
         *steps, last = self.get_submodule(f"layer_{i + 1}_{j + 1}").children()
         x = maps[j]
         for step in steps: x = step(x)
-        y = last(x, plus=y, relu=j == i - 1)
+        y = last(x, plus=y, relu=j == i - 1, reuse=y is not maps[i])
     return y if i else F.relu_(y)
 
 # %% ../../nbs/51_infer.fuse.ipynb #commute
 @faster(FeatureFusion)
 def _(self, sharp, deep):
     wide = F.relu(resize(self.dwconv(deep, bare=True), sharp.shape[2:]))
-    return self.conv_higher_res(sharp, plus=self.conv_lower_res(wide), relu=True)
+    return self.conv_higher_res(sharp, plus=self.conv_lower_res(wide), relu=True, reuse=True)
 
 
 @faster(SumDecoder)
-def _(self, sharp, deep): return self.merge(sharp, plus=resize(self.conv(deep), sharp.shape[2:]))
+def _(self, sharp, deep): return self.merge(sharp, plus=resize(self.conv(deep), sharp.shape[2:]), reuse=True)
 
 
 @faster(FastSCNN)
@@ -181,10 +186,10 @@ def _width(view): return [m for m in view.modules() if isinstance(m, Packed)][-1
 
 
 def _split(packed, widths, factor=1.0):
-    "A 1 x 1 convolution over maps of so many channels side by side, times a factor, as one for each map; the first has the bias"
+    "A convolution over maps of so many channels side by side, times a factor, as one for each map; the first has the bias"
     parts = []
     for i, weight in enumerate(packed.weight.split(widths, 1)):
-        part = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=i == 0)
+        part = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=packed.how[0], bias=i == 0)
         part.weight = nn.Parameter(weight * factor)
         if i == 0: part.bias = nn.Parameter(packed.bias * factor)
         parts.append(Packed(part))
@@ -207,7 +212,7 @@ def _(self, x):
     whole, *parts = self.mix
     y = resize(whole(self.image_pool(average(x, self.window))), x.shape[2:])
     views = [view for name, view in self.named_children() if name.startswith("aspp")]
-    for i, (view, part) in enumerate(zip(views, parts), 1): y = part(view(x), plus=y, relu=i == len(views))
+    for i, (view, part) in enumerate(zip(views, parts), 1): y = part(view(x), plus=y, relu=i == len(views), reuse=True)
     return y
 
 
@@ -216,7 +221,24 @@ def _(self, x):
     (sharp, *maps), (part, *parts) = self.backbone(x), self.mix
     y = resize(parts[0](maps[0]), sharp.shape[2:]).contiguous(memory_format=torch.channels_last)
     for p, m in zip(parts[1:], maps[1:]): y.add_(resize(p(m), y.shape[2:]))  # One large map at a time, for new memory costs as much as the sum
-    return (self.head[1](part(sharp, plus=y, relu=True)),)
+    return (self.head[1](part(sharp, plus=y, relu=True, reuse=True)),)
+
+# %% ../../nbs/51_infer.fuse.ipynb #up
+def _cut_ups(net):
+    "Cut the first kernel of each step up, for the map from below and for the sharp one"
+    width = _width(net.encode["block5"])
+    for step in net.decode.values():
+        up = step.get_submodule("up")
+        if up.deconv is not None: width = up.deconv.out_channels
+        up.mix = _split(up.conv0, [width, up.conv0.weight.shape[1] - width])
+        width = _width(up.conv1)
+
+
+@faster(Up)
+def _(self, x, skip):
+    deep, sharp = self.mix
+    y = deep(resize(x, skip.shape[2:]) if self.deconv is None else self.deconv(x))
+    return self.conv1(sharp(skip, plus=y, relu=True, reuse=True))
 
 # %% ../../nbs/51_infer.fuse.ipynb #pack
 def _followers(parts, i):
@@ -246,6 +268,7 @@ def pack(
         else: module._modules[names[i]] = pack(parts[i])
         i += 1 + joined
     if (mix := _parts(module)) is not None: module.mix = mix
+    if isinstance(module, UNet): _cut_ups(module)
     if type(module) in faster_forms:
         setattr(module, "small_logits" if isinstance(module, SegNet) else "forward", MethodType(faster_forms[type(module)], module))
     return module.conv if type(module) is nn.Sequential and list(module._modules) == ["conv"] and isinstance(module.conv, Packed) else module
