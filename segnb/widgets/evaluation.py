@@ -56,7 +56,8 @@ class EvaluateView(ipywidgets.VBox):
         keys = ("category_iou", "category_precision", "category_recall", "category_F1-score")
         text = lambda v: "–" if v != v else f"{v:.3f}"
         bar = lambda v: dict(text=text(v), heat=0.0 if v != v else float(v), pick=bool(v == v), words=f"IoU {text(v)}: see the worst images")
-        rows = [[swatch(name, i, palette), bar(m[keys[0]][i]), *(text(m[k][i]) for k in keys[1:]), f"{int(self.found.counts[i].sum()):,}"]
+        number, pixels = lambda words: dict(text=words, number=True), self.found.counts.sum(1)
+        rows = [[swatch(name, i, palette), bar(m[keys[0]][i]), *(number(text(m[k][i])) for k in keys[1:]), number(f"{int(pixels[i]):,}")]
                 for i, name in enumerate(self.found.labels)]
         self.metrics.put(columns=["class", "IoU", "precision", "recall", "F1", "pixels"], rows=rows,
                          note=f"mIoU {m['miou']:.4f}, accuracy {m['oacc']:.4f}, kappa {m['kappa']:.4f}, {len(self.dataset)} images")

@@ -131,7 +131,7 @@ def pages(chrome, lab):
     yield lambda: made.get("page") or made.setdefault("page", new_page(chrome, lab))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_notebook(chrome, lab, pages):
     "open_notebook(cells…) -> a page with the cells executed; page.ask(expression) asks the kernel. `own` gives a page of its own"
 
