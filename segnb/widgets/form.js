@@ -76,6 +76,7 @@ async function copy(text, near) {
 
 function render({ model, el }) {
   const fields = model.get("fields"), number = ++forms, boxes = {}, waiting = {};
+  let gone = false;                                             // whether the kernel is
   const main = make("fieldset"), rest = make("fieldset"), more = make("details", { className: "more" });
   const checks = new Map([main, rest].map(set => [set, make("div", { className: "checks" })]));  // boxes to tick come last, in a row
   for (const field of fields) {
@@ -103,7 +104,7 @@ function render({ model, el }) {
     const typing = input.getRootNode().activeElement === input, raw = off ? field.without : model.get("raw")[name];
     if (input.type === "checkbox") input.checked = raw === true;
     else if (!(name in waiting) && !(typing && bad)) { if (input.value !== raw) input.value = raw; }
-    input.disabled = !!off || model.get("locked");
+    input.disabled = !!off || gone || model.get("locked");
     input.setAttribute("aria-invalid", !!bad);
     message.textContent = bad || off;
     message.classList.toggle("bad", !!bad);
@@ -118,7 +119,7 @@ function render({ model, el }) {
     badCode.textContent = bad;
     if (!bad && !typed) code.replaceChildren(...model.get("code").split("\n").map(line => make("div", { textContent: line })));
     code.setAttribute("aria-invalid", !!bad);
-    code.contentEditable = model.get("locked") ? "false" : "plaintext-only";
+    code.contentEditable = model.get("locked") || gone ? "false" : "plaintext-only";
     facts.replaceChildren(...Object.entries(model.get("facts")).map(([name, value]) =>
       make("span", {}, `${name} `, make("b", { textContent: value }))));
     root.dataset.errors = Object.keys(model.get("errors")).length;
@@ -151,12 +152,12 @@ function render({ model, el }) {
     setTimeout(() => { button.textContent = "Copy"; said.textContent = ""; }, 1500);
   };
 
-  const release = keepKeys(el);
+  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
   model.on("change", draw);
   model.send({ t: "hello" });
   const again = setTimeout(() => model.send({ t: "hello" }), 1500);
   draw();
-  return () => { clearTimeout(again); Object.values(waiting).forEach(clearTimeout); release(); model.off("change", draw); };
+  return () => { clearTimeout(again); Object.values(waiting).forEach(clearTimeout); unwatch(); release(); model.off("change", draw); };
 }
 
 export default { render };

@@ -32,4 +32,12 @@ function make(tag, props = {}, ...children) {
 
 const act = (text, onclick, more = {}) => make("button", { type: "button", textContent: text, onclick, ...more, className: `act ${more.className ?? ""}` });
 
+// Calls `tell(true)` when nothing hears the page any more, since the kernel was restarted or shut down, and `tell(false)` when it is heard again.
+function watchKernel(model, tell) {
+  let gone = false;
+  const lose = () => { gone = true; tell(true); }, hear = () => { if (gone) { gone = false; tell(false); } };
+  model.on("comm_live_update", lose); model.on("change", hear); model.on("msg:custom", hear);
+  return () => { model.off("comm_live_update", lose); model.off("change", hear); model.off("msg:custom", hear); };
+}
+
 const pictureUrl = (bytes, type = "image/jpeg") => URL.createObjectURL(new Blob([new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)], { type }));

@@ -12,7 +12,7 @@ const CSS = `
 function render({ model, el }) {
   const root = make("div", { className: "segnb segnb-pictures" }), strip = make("div", { className: "strip" }), actions = make("div", { className: "row" });
   const title = make("h3"), note = make("p", { className: "soft", role: "status" }), error = make("div", { className: "error", role: "alert" });
-  let urls = [], shown = null;
+  let urls = [], shown = null, gone = false;
   el.replaceChildren(make("style", { textContent: LOOK + CSS }), root);
   root.append(title, note, strip, actions, error);
   const pick = i => { model.set("picked", i); model.save_changes(); model.send({ t: "pick", index: i }); };
@@ -38,17 +38,17 @@ function render({ model, el }) {
       root.dataset.version = 1 + Number(root.dataset.version ?? 0);
     }
     strip.querySelectorAll("button.pick").forEach((b, i) => b.setAttribute("aria-pressed", i === model.get("picked")));
-    actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t }), { disabled: !!a.off || model.get("busy"), title: a.off ?? "" })));
+    actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t }), { disabled: !!a.off || gone || model.get("busy"), title: a.off ?? "" })));
     actions.hidden = !model.get("actions").length;
     root.hidden = !pictures.length && model.get("quiet");
     Object.assign(root.dataset, { pictures: pictures.length, busy: model.get("busy") });
   }
 
-  const release = keepKeys(el);
+  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
   model.on("change", draw);
   model.send({ t: "hello" });
   draw();
-  return () => { urls.forEach(url => URL.revokeObjectURL(url)); release(); model.off("change", draw); };
+  return () => { urls.forEach(url => URL.revokeObjectURL(url)); unwatch(); release(); model.off("change", draw); };
 }
 
 export default { render };

@@ -3,6 +3,7 @@
 
 const BUSY = ["starting", "running", "paused", "stopping"];
 const SILENCE = 15;                                             // seconds without news after which the page says so
+const GONE = "The kernel was restarted or shut down. What was saved is still on disk: run this cell again to begin anew, or attach(save_dir) to see the curves.";
 
 const CSS = `
 .segnb-bar { --ink: var(--jp-content-font-color1, currentColor); --soft: var(--jp-content-font-color2, currentColor);
@@ -24,7 +25,7 @@ const CSS = `
 .segnb-bar progress::-webkit-progress-bar { background: none; }
 .segnb-bar progress::-webkit-progress-value { background: var(--brand); transition: width .2s; }
 .segnb-bar progress::-moz-progress-bar { background: var(--brand); }
-.segnb-bar:is([data-state=paused], [data-state=stopped]) progress::-webkit-progress-value { background: var(--soft); }
+.segnb-bar:is([data-state=paused], [data-state=stopped], [data-state=gone]) progress::-webkit-progress-value { background: var(--soft); }
 .segnb-bar[data-state=failed] progress::-webkit-progress-value { background: var(--jp-error-color1, #d32f2f); }
 .segnb-bar .percent { min-width: 3em; text-align: right; color: var(--soft); font-variant-numeric: tabular-nums; }
 .segnb-bar .text { margin-top: 6px; min-height: 1.45em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -59,7 +60,7 @@ const HTML = `<style>${CSS}</style>
 function render({ model, el }) {
   el.innerHTML = HTML;
   const find = name => el.querySelector(name), bar = find(".segnb-bar");
-  let asked = null;                                             // {state, text, at}: what a click asked for, until the kernel answers
+  let gone = false, asked = null;                                             // {state, text, at}: what a click asked for, until the kernel answers
   let heard = Date.now(), read = 0, readState = "";             // last news; last time and state read out
 
   function ask(t, state, text) {
@@ -69,7 +70,7 @@ function render({ model, el }) {
   }
 
   function buttons(state) {
-    const busy = BUSY.includes(state), moving = state === "running" || state === "paused";
+    const busy = BUSY.includes(state) || gone, moving = state === "running" || state === "paused";
     find(".buttons").hidden = !model.get("buttons");
     find(".start").hidden = !model.get("can_start");
     find(".start").disabled = busy || !!model.get("blocked");
@@ -82,6 +83,7 @@ function render({ model, el }) {
 
   function words(state) {
     const silent = (Date.now() - heard) / 1000, waited = asked ? Date.now() - asked.at : 0;
+    if (gone) return GONE;
     if (BUSY.includes(state) && silent > SILENCE)
       return `No sign of life from the kernel for ${Math.round(silent)} s. If it was restarted, run this cell again; `
         + "what was saved is still on disk.";
@@ -96,7 +98,7 @@ function render({ model, el }) {
   }
 
   function draw() {
-    const state = asked?.state ?? model.get("state"), part = model.get("part"), text = words(state), error = model.get("error");
+    const state = gone ? "gone" : asked?.state ?? model.get("state"), part = model.get("part"), text = words(state), error = model.get("error");
     bar.dataset.state = state;
     buttons(state);
     find(".meter").style.visibility = state === "idle" ? "hidden" : "visible";
@@ -124,6 +126,7 @@ function render({ model, el }) {
   };
   find(".stop").onclick = () => ask("stop", "stopping", "Stopping…");
   find(".best").onclick = () => ask("best", "stopping", "Stopping, keeping the best…");
+  const unwatch = watchKernel(model, lost => { gone = lost; draw(); });
   const change = () => news(), release = keepKeys(el), clock = setInterval(draw, 1000);
   model.on("change", change);
   model.on("msg:custom", news);
@@ -132,7 +135,7 @@ function render({ model, el }) {
   hello();
   const again = setTimeout(hello, 1500);
   draw();
-  return () => { clearInterval(clock); clearTimeout(again); release(); model.off("change", change); model.off("msg:custom", news); };
+  return () => { clearInterval(clock); clearTimeout(again); unwatch(); release(); model.off("change", change); model.off("msg:custom", news); };
 }
 
 export default { render };

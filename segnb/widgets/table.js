@@ -52,6 +52,7 @@ function render({ model, el }) {
   const root = make("div", { className: "segnb segnb-table" }), body = make("div"), actions = make("div", { className: "row" });
   const note = make("p", { className: "soft", role: "status" }), error = make("div", { className: "error", role: "alert" });
   el.replaceChildren(make("style", { textContent: LOOK + CSS }), root);
+  let gone = false;                                             // whether the kernel is
   const title = make("h3"), scroll = make("div", { className: "scroll", tabIndex: 0, role: "region" }, body);
   const fields = make("div", { className: "fields" }), boxes = {}, number = ++tables;
   for (const f of model.get("inputs")) {
@@ -74,16 +75,16 @@ function render({ model, el }) {
     table.append(make("tbody", {}, ...rows.map((row, r) => make("tr", {}, ...row.map((cell, c) => cellOf(cell, [r, c], picked, pick))))));
     body.replaceChildren(table);
     if (where) table.rows[where[0]]?.cells[where[1]]?.querySelector("button")?.focus();
-    actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t, typed: typed() }), { disabled: !!a.off || model.get("busy"), title: a.off ?? "" })));
+    actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t, typed: typed() }), { disabled: !!a.off || gone || model.get("busy"), title: a.off ?? "" })));
     actions.hidden = !model.get("actions").length;
     Object.assign(root.dataset, { rows: rows.length, busy: model.get("busy") });
   }
 
-  const release = keepKeys(el);
+  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
   model.on("change", draw);
   model.send({ t: "hello" });
   draw();
-  return () => { release(); model.off("change", draw); };
+  return () => { unwatch(); release(); model.off("change", draw); };
 }
 
 export default { render };

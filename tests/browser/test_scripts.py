@@ -76,6 +76,15 @@ def test_silence_is_told_and_ends(show):
     assert page.locator(".text").inner_text() == "Epoch 5/10"
 
 
+def test_a_kernel_that_is_gone_is_told_at_once(show):
+    page = show("runbar", BAR)
+    page.evaluate("hears['comm_live_update'].forEach(f => f())")
+    assert page.locator(".text").inner_text().startswith("The kernel was restarted or shut down.")
+    assert page.locator("button:enabled").count() == 0
+    page.evaluate("hears['msg:custom'].forEach(f => f({t: 'alive'}))")  # it was only away
+    assert page.locator(".text").inner_text() == "Epoch 4/10" and page.get_by_role("button", name="Pause").is_enabled()
+
+
 def test_names_and_roles(show):
     page = show("runbar", dict(BAR, error="it broke", trace="Traceback"))
     assert page.get_by_role("progressbar", name="Training progress").count() == 1
