@@ -42,35 +42,44 @@ def write_notebook(path, *cells):
 
 
 @contextmanager
-def jupyter(root):
-    "JupyterLab on loopback, with its own port, token, configuration, settings and kernel environment"
+def server(root, module, ready, options):
+    "A program on loopback with its own configuration, settings and kernel environment; yields its address"
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    token, own = secrets.token_hex(16), Path(root) / ".srv"
+    own = Path(root) / ".srv"
     keep = own / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     keep.parent.mkdir(parents=True)
     keep.write_text(json.dumps(dict(fetchNews="false", checkForUpdates=False, doNotDisturbMode=True)))
     folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
     env = dict(os.environ, JUPYTERLAB_SETTINGS_DIR=str(own / "settings"), OMP_NUM_THREADS="1", **{v: str(own / v) for v in folders})
-    cmd = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1"]
-    cmd += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-    cmd += [f"--ServerApp.root_dir={Path(root).resolve()}", "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
     with open(own / "log", "w") as log:
-        p = subprocess.Popen(cmd, env=env, stdout=log, stderr=log, start_new_session=True)
+        cmd = [sys.executable, "-m", module, "--no-browser", *(o.format(port=port) for o in options)]
+        p = subprocess.Popen(cmd, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)
     try:
         for _ in range(600):
             if p.poll() is not None:
                 raise RuntimeError((own / "log").read_text()[-3000:])
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token={token}", timeout=2)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{ready}", timeout=2)
                 break
             except OSError:
                 time.sleep(0.1)
-        yield lambda name: f"http://127.0.0.1:{port}/doc/tree/{name}?token={token}"
+        yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(p.pid, signal.SIGTERM)
         p.wait(20)
+
+
+@contextmanager
+def jupyter(root, module="jupyterlab", app="LabApp", page="doc/tree"):
+    "JupyterLab or Jupyter Notebook; yields what makes the address of a notebook"
+    token = secrets.token_hex(16)
+    options = ["--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    options += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={Path(root).resolve()}"]
+    options += [f"--{app}.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+    with server(root, module, f"api/status?token={token}", options) as address:
+        yield lambda name: f"{address}/{page}/{name}?token={token}"
 
 
 def no_browser(why):
@@ -92,11 +101,58 @@ def chrome():
 
 
 @pytest.fixture(scope="session")
-def lab(chrome, tmp_path_factory):
-    root = tmp_path_factory.mktemp("nbs")
-    shutil.copy(Path(__file__).parents[1] / "stand_in.py", root)
+def new_folder(tmp_path_factory):
+    "A folder for notebooks, with the stand-in for a segmenter"
+
+    def make():
+        root = tmp_path_factory.mktemp("nbs")
+        shutil.copy(Path(__file__).parents[1] / "stand_in.py", root)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lab(chrome, new_folder):
+    root = new_folder()
     with jupyter(root) as url:
         yield root, url
+
+
+@pytest.fixture
+def open_notebook_7(chrome, new_folder):
+    "open_notebook_7(cells…) -> a page of Jupyter Notebook with the cells executed"
+    root = new_folder()
+    with jupyter(root, "notebook", "JupyterNotebookApp", "notebooks") as url:
+
+        def go(*cells):
+            page = new_page(chrome, (root, url))
+            page.errors.clear()  # Notebook 7.6 misses a schema of its own while it loads, with no cell in it
+            page.evaluate(FILL, list(cells))
+            page.evaluate(RUN_ALL)
+            return page
+
+        yield go
+
+
+@pytest.fixture
+def open_voila(chrome, new_folder):
+    "open_voila(cells…) -> a page of Voila with what the cells show"
+    root = new_folder()
+
+    @contextmanager
+    def go(*cells):
+        write_notebook(root / "app.ipynb", *cells)
+        options = ["app.ipynb", "--port={port}", "--Voila.ip=127.0.0.1", "--Voila.port_retries=0", "--show_tracebacks=True"]
+        with server(root, "voila", "voila/static/voila.js", options) as address:
+            page = chrome.new_context(viewport=SIZE).new_page()
+            page.set_default_timeout(60_000)
+            page.errors = []
+            page.on("pageerror", lambda e: page.errors.append(str(e)))
+            page.goto(address)
+            yield page
+
+    return go
 
 
 FILL = f"""sources=>{{{NOTEBOOK} const cells=nb.content.model.sharedModel; cells.deleteCellRange(0, cells.cells.length);
