@@ -59,8 +59,11 @@ from .rates import *
 from .widgets.chart import *
 from .widgets.live import *
 from .widgets.viewer import *
+from .widgets.cost import *
+from .widgets.choices import *
 from .widgets.form import *
 from .widgets.parts import *
+from .widgets.attach import *
 from .widgets.panel import *
 from .widgets.data import *
 from .widgets.evaluation import *

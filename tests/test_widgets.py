@@ -13,11 +13,13 @@ from stand_in import FAILURE, Lesson, Tiny, lesson
 from segnb.models import DeepLabv3p, FastSCNN, HRNet
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
+from segnb.widgets.attach import attach
 from segnb.widgets.chart import LiveChart, still_curve
+from segnb.widgets.choices import Plan, control_of, meant, shown
 from segnb.widgets.data import DataView
-from segnb.widgets.form import Form, Plan, control_of, meant, shown
+from segnb.widgets.form import Form
 from segnb.widgets.live import LivePlot, Monitor, Progress, RunBar
-from segnb.widgets.panel import Panel, attach
+from segnb.widgets.panel import Panel
 from segnb.widgets.viewer import TileViewer, classes_of, overview, view
 
 
@@ -486,5 +488,5 @@ def test_a_full_memory_says_which_number_to_change():
 
 
 def test_a_log_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match="must be the folder that a training was given"):
+    with pytest.raises(FileNotFoundError, match="must be the folder of a run"):
         attach(tmp_path)

@@ -45,7 +45,7 @@ class Progress:
         self.loss: float | None = None
         self.score, self.best, self.best_epoch = float("nan"), None, 0
         self.fetching = self.best_model = ""
-        self.warning, self.clock, self._saved = "", Clock(), False
+        self.warning, self.clock, self.saved = "", Clock(), False
 
     def see(self,
         event: Event,  # Of the run
@@ -57,7 +57,7 @@ class Progress:
         if isinstance(event, StepEnd): self._step(event)
         if isinstance(event, EvalStep): self.evaluated = event.step
         if isinstance(event, EvalEnd): self._score(event)
-        if isinstance(event, Saved): self._saved, self.best_model = True, event.path if event.best else self.best_model
+        if isinstance(event, Saved): self.saved, self.best_model = True, event.path if event.best else self.best_model
         if isinstance(event, Noted | Warned): self.warning = event.message
         self.fetching = fetch_words(event) if isinstance(event, Fetching) else ""
         if isinstance(event, TrainEnd): self.reason, self.message = event.reason, event.message
@@ -86,7 +86,7 @@ class Progress:
         "Where the run stands, in words"
         begin, left = self.begin, self.left
         best = f"best mIoU {self.best:.3f} (epoch {self.best_epoch})" if self.best is not None else ""
-        if self.reason: return _joined(self._ending(), best, self._saved and f"saved in {begin.save_dir}")
+        if self.reason: return _joined(self._ending(), best, self.saved and f"saved in {begin.save_dir}")
         if self.fetching: return self.fetching[0].upper() + self.fetching[1:]
         where = f"evaluating {self.evaluated}/{begin.eval_steps}" if self.evaluated else f"step {self.step}/{begin.steps}"
         loss = f"loss {self.loss:.3g}" if self.loss is not None else ""

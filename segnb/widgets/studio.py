@@ -16,9 +16,10 @@ import traitlets as t
 from ..models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
 from ..options import options_of
 from .chart import Page, script
+from .choices import Plan
 from .data import DataView
 from .evaluation import EvaluateView
-from .form import Form, Plan
+from .form import Form
 from .panel import Trainer, seen_size
 from .parts import Table
 from .prediction import PredictView

@@ -56,7 +56,7 @@ def test_the_kernel_is_restarted_and_the_run_is_seen_again(open_notebook):
     assert page.locator(".segnb-bar button:enabled, .segnb-form input:enabled").count() == 0
     assert page.locator(".segnb-chart svg path.line").first.get_attribute("d")  # the curve stays
 
-    page.evaluate(RUN_SECOND, "from segnb.widgets.panel import attach\nseen = attach('output')\nseen")
+    page.evaluate(RUN_SECOND, "from segnb.widgets.attach import attach\nseen = attach('output')\nseen")
     page.wait_for_function("document.querySelectorAll('.segnb-bar').length === 2")
     page.wait_for_function("n => Number(document.querySelectorAll('.segnb-chart')[3].dataset.points) >= n", arg=before)
     bar = page.locator(".segnb-bar").nth(1)
