@@ -58,12 +58,14 @@ from .pruning import *
 from .rates import *
 from .widgets.chart import *
 from .widgets.live import *
+from .widgets.windows import *
 from .widgets.viewer import *
 from .widgets.cost import *
 from .widgets.choices import *
 from .widgets.form import *
 from .widgets.parts import *
 from .widgets.attach import *
+from .widgets.classes import *
 from .widgets.panel import *
 from .widgets.data import *
 from .widgets.evaluation import *

@@ -10,16 +10,21 @@ import torch
 from PIL import Image
 from stand_in import FAILURE, Lesson, Tiny, lesson
 
+from segnb.data.datasets import SegDataset
+from segnb.data.images import palette
+from segnb.data.scenes import write_scenes
+from segnb.data.transforms import Compose, Normalize
 from segnb.models import DeepLabv3p, FastSCNN, HRNet
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
 from segnb.widgets.attach import attach
-from segnb.widgets.chart import LiveChart, still_curve
+from segnb.widgets.chart import LiveChart, settle, still_curve
 from segnb.widgets.choices import Plan, control_of, meant, shown
 from segnb.widgets.data import DataView
 from segnb.widgets.form import Form
 from segnb.widgets.live import LivePlot, Monitor, Progress, RunBar
 from segnb.widgets.panel import Panel
+from segnb.widgets.studio import Studio
 from segnb.widgets.viewer import TileViewer, classes_of, overview, view
 
 
@@ -345,6 +350,50 @@ def test_close():
     until(lambda: panel.run is not None)
     panel.close()
     assert panel.run.wait(5) == "stopped" and panel.monitor.wait()
+
+
+# ---- names and colours of classes
+
+
+def small_sets(folder):
+    folder = write_scenes(folder / "scenes", train=4, val=2, size=(64, 64))
+    return [SegDataset(folder, folder / f"{n}_list.txt", folder / "labels.txt", Compose([Normalize()]), 0) for n in ("train", "val")]
+
+
+def test_a_new_name_and_colour_are_seen_everywhere(tmp_path):
+    train, val = small_sets(tmp_path)
+    studio, model = Studio(train, val), FastSCNN(5)
+    model.labels, model.test_transforms = train.labels, Compose([Normalize()])
+    studio._use_model(model)
+    settle(60)
+    studio.evaluation._run()
+    studio.prediction._paint(whole=True)
+    old = studio.data.samples.pictures[0]["image"], studio.evaluation.pictures.pictures[0]["image"], studio.prediction.viewer.still()
+    press(studio.data.classes, "name", id=1, text="house")
+    for i in range(5):
+        press(studio.data.classes, "colour", id=i, colour=f"#ff10{i:02x}")
+    settle(60)
+    assert train.labels == val.labels == model.labels == ["ground", "house", "water", "tree", "road"]
+    assert train.colours[4] == val.colours[4] == model.colours[4] == (255, 16, 4)
+    assert studio.evaluation.metrics.rows[1][0] == dict(text="house", colour=[255, 16, 1]) and studio.evaluation.matrix.columns[2] == "house"
+    seen = [c for c in studio.prediction.viewer.classes if c["id"] < 5]
+    assert seen and all(c["colour"] == [255, 16, c["id"]] and c["name"] == train.labels[c["id"]] for c in seen)
+    new = studio.data.samples.pictures[0]["image"], studio.evaluation.pictures.pictures[0]["image"], studio.prediction.viewer.still()
+    assert all(a != b for a, b in zip(old, new))
+    assert studio.data.classes.code.startswith("train_dataset.labels = eval_dataset.labels = ['ground', 'house', ")
+    assert palette[1].tolist() == [230, 159, 0]  # the default stays
+    studio.close()
+
+
+def test_a_model_with_other_classes_keeps_its_own(tmp_path):
+    train, val = small_sets(tmp_path)
+    studio, model = Studio(train, val), FastSCNN(2)
+    model.labels = ["sea", "land"]
+    studio._use_model(model)
+    press(studio.data.classes, "name", id=1, text="house")
+    settle(60)
+    assert model.labels == ["sea", "land"] and train.labels[1] == "house"
+    studio.close()
 
 
 # ---- viewer

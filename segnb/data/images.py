@@ -10,6 +10,7 @@ import colorsys
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -293,10 +294,11 @@ def overlay(
     label: np.ndarray,      # (h, w), class ids
     opacity: float = 0.5,   # Of the classes over the image, 0 to 1
     ignore_index: int = 255,  # Left uncoloured
+    colours: Any = palette, # Array (256, 3), RGB by class id
 ) -> np.ndarray:            # (h, w, 3), uint8, RGB
     "Colour an image by class"
     rgb = to_rgb(image)
-    mixed = (rgb * (1 - opacity) + palette[label & 255] * opacity).astype(np.uint8)
+    mixed = (rgb * (1 - opacity) + colours[label & 255] * opacity).astype(np.uint8)
     return np.where((label == ignore_index)[..., None], rgb, mixed)
 
 # %% ../../nbs/10_data.images.ipynb #fingerprint

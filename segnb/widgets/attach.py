@@ -30,6 +30,7 @@ class Details:
 
     def __init__(self):
         self.labels: list[str] = []   # Names of the classes, if somebody knows them
+        self.colours = palette        # (256, 3), RGB by class id
         self.rate = LiveChart(names=["learning rate"], label="Learning rate", fold="Learning rate", quiet=True)
         self.classes = LiveChart(names=["mean"], left=0, label="IoU of each class", fold="IoU of each class", quiet=True)
 
@@ -40,11 +41,21 @@ class Details:
         if isinstance(event, EvalEnd) and "category_iou" in event.metrics: self._classes(step, event.metrics["category_iou"])
 
     def _classes(self, step, each):
-        names = [self.labels[i] if i < len(self.labels) else f"class {i}" for i in range(len(each))]
-        if names != self.classes.names:
+        if len(each) != len(self.classes.names) or not len(self.classes):
             self.classes.clear()
-            self.classes.put(names=names, colours=[palette[i & 255].tolist() for i in range(len(each))])
+            self.rename(self.labels, self.colours, len(each))
         self.classes.add(step, *(np.nan if v is None else float(v) for v in each))
+
+    def rename(self,
+        labels: list[str],     # Names of the classes; may be empty
+        colours: np.ndarray,   # (256, 3), RGB by class id
+        count: int | None = None,  # Classes; None for as many as there are
+    ):
+        "Call the classes something else, or colour them otherwise"
+        self.labels, self.colours, n = labels, colours, count or len(self.classes.names)
+        if count or len(self.classes):
+            names = [labels[i] if i < len(labels) else f"class {i}" for i in range(n)]
+            self.classes.put(names=names, colours=[colours[i & 255].tolist() for i in range(n)])
 
     def flush(self):
         "Show what is new"

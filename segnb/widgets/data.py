@@ -16,11 +16,11 @@ import numpy as np
 from ..data.augment import RandomDistort
 from ..data.datasets import SegDataset, value_counts
 from ..data.doctor import Diagnosis, diagnose
-from ..data.images import overlay, palette, to_rgb
+from ..data.images import overlay, to_rgb
 from ..data.scenes import write_scenes
 from ..data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, RandomVerticalFlip
-from ..draw import class_names
-from .parts import Pictures, Table, swatch
+from .classes import Classes
+from .parts import Pictures, Table
 
 # %% ../../nbs/76_widgets.data.ipynb #first_transforms
 def first_transforms(
@@ -61,16 +61,18 @@ class DataView(ipywidgets.VBox):
         train_dataset: Any = None,  # Images to learn from; None asks for folders
         eval_dataset: Any = None,   # Images to measure with
         on_change: Callable[[dict], None] = lambda datasets: None,  # Called with the data sets, by name, when they have changed
+        on_rename: Callable[[list], None] = lambda before: None,  # Called with the former names when a class has another name or colour
     ):
         self.datasets: dict[str, SegDataset] = {}
-        self.on_change, self._turn = on_change, 0
+        self.on_change, self.on_rename, self._turn = on_change, on_rename, 0
+        self._made: list = []                     # What the augmentation made last
         self.diagnosis: Diagnosis | None = None   # What the label doctor said
         fields = [dict(name="images", label="Images", placeholder="a folder, or tiles/*_rgb.tif"),
                   dict(name="labels", label="Labels", placeholder="a folder, or tiles/*_label.tif"),
                   dict(name="names", label="Class names", placeholder="a text file, one name in each line; may stay empty")]
         self.source = Table({"Open folders": self._open, "Draw an example": self._draw}, title="Where is the data?", inputs=fields)
         self.findings = Table({"Repair": self._repair}, title="Label doctor", columns=["what", "found", "files", "such as"])
-        self.classes = Table(title="Classes")
+        self.classes = Classes(self._renamed)
         self.samples = Pictures({"Other samples": lambda: self._sample(1)}, title="Samples")
         self.augmented = Pictures({"Again": self._augment}, title="One sample as the network sees it", wide=120)
         super().__init__([self.source, self.findings, self.classes, self.samples, self.augmented])
@@ -120,16 +122,12 @@ class DataView(ipywidgets.VBox):
 
     def _count(self):
         counts = {name: value_counts(d) for name, d in self.datasets.items()}
-        ids = sorted({v for c in counts.values() for v in c} | set(range(len(self.train.labels))))
-        names, shares = self._names(ids), {n: {v: k / max(1, sum(c.values())) for v, k in c.items()} for n, c in counts.items()}
-        most = max(s for share in shares.values() for s in share.values())
-        bars = lambda v: [dict(text=f"{100 * s.get(v, 0):.2g} %", part=s.get(v, 0) / most) for s in shares.values()]
-        self.classes.put(columns=["id", "class", *("share in training" if n == "train_dataset" else "in evaluation" for n in shares)],
-                         rows=[[v, swatch(names[v], v, palette), *bars(v)] for v in ids])
+        self.classes.use(self.datasets, {n: {int(v): float(k / max(1, sum(c.values()))) for v, k in c.items()} for n, c in counts.items()})
 
-    def _names(self, ids):
-        known = dict(enumerate(class_names(self.train.labels, max([0, *ids]) + 1)))
-        return known | ({255: "unlabelled"} if len(self.train.labels) < 256 else {})
+    def _renamed(self, before):
+        self.samples.work(lambda: self._sample(0))
+        self._show_augmented()
+        self.on_rename(before)
 
     def _sample(self, by, n: int = 6):
         self._turn += by
@@ -137,16 +135,20 @@ class DataView(ipywidgets.VBox):
         shown = {}
         for i in sorted(picked):
             s = self.train[i]
-            shown[Path(str(self.train.file_list[i][0])).name] = np.concatenate([to_rgb(s.image), overlay(s.image, np.asarray(s.label))], 1)
+            coloured = overlay(s.image, np.asarray(s.label), colours=self.classes.colours)
+            shown[Path(str(self.train.file_list[i][0])).name] = np.concatenate([to_rgb(s.image), coloured], 1)
         self.samples.show(shown, 480)
 
     def _augment(self, n: int = 8):
         data = self.train
         if data.transforms is None: return self.augmented.put(note="The data set has no transforms")
         rng, sample = np.random.default_rng(), data[int(np.random.default_rng().integers(len(data)))]
-        made = [data.transforms.before_batch(sample, rng) for _ in range(n)]
-        words = [f"{i}: {s.image.shape[1]} × {s.image.shape[0]}" for i, s in enumerate(made, 1)]
-        self.augmented.show({w: overlay(s.image, np.asarray(s.label), 0.3) for w, s in zip(words, made)}, 200)
+        self._made = [data.transforms.before_batch(sample, rng) for _ in range(n)]
+        self._show_augmented()
+
+    def _show_augmented(self):
+        words = [f"{i}: {s.image.shape[1]} × {s.image.shape[0]}" for i, s in enumerate(self._made, 1)]
+        self.augmented.show({w: overlay(s.image, np.asarray(s.label), 0.3, colours=self.classes.colours) for w, s in zip(words, self._made)}, 200)
 
     def close(self):
         "Take the widgets off the page"

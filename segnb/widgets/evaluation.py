@@ -12,9 +12,9 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from ..data.images import overlay, palette
+from ..data.images import overlay
 from ..infer.interpret import Ranked, interpret, marked
-from .parts import Pictures, Table, swatch
+from .parts import Pictures, Table, colours_of, swatch
 
 # %% ../../nbs/77_widgets.evaluation.ipynb #EvaluateView
 class EvaluateView(ipywidgets.VBox):
@@ -29,6 +29,8 @@ class EvaluateView(ipywidgets.VBox):
         self.most = most
         self.found: Any = None         # An `Interpretation`, None before the first evaluation
         self.shown: list[int] = []     # Indices of the images that are shown
+        self._scores: dict = {}
+        self._again: Callable[[], None] = lambda: None   # Shows the same pictures once more
         self.metrics = Table({"Evaluate": self._run}, title="Evaluation", on_pick=self._worst_of)
         self.matrix = Table(on_pick=self._cell, title="", note="")
         self.pictures = Pictures({"Worst images": self._worst}, on_pick=lambda i: on_pick(self.shown[i]), title="", wide=240)
@@ -44,10 +46,19 @@ class EvaluateView(ipywidgets.VBox):
         self.matrix.put(rows=[], title="", note="")
         self.pictures.put(pictures=[])
 
+    @property
+    def colours(self): return colours_of(self.dataset)   # (256, 3), RGB by class id
+
+    def rename(self, labels: list[str]):
+        "Show the same evaluation with other names, and in the colours that the data set has now"
+        if self.found is None: return
+        self.found.labels = list(labels)
+        self._show_metrics(self._scores), self._show_matrix(), self._again()
+
     def _run(self):
         self.metrics.put(note=f"Asking about {len(self.dataset)} images…")
         metrics, details = self.model.evaluate(self.dataset, return_details=True)
-        self.found = interpret(details)
+        self.found, self._scores = interpret(details), metrics
         self._show_metrics(metrics)
         self._show_matrix()
         self._worst()
@@ -57,7 +68,7 @@ class EvaluateView(ipywidgets.VBox):
         text = lambda v: "–" if v != v else f"{v:.3f}"
         bar = lambda v: dict(text=text(v), heat=0.0 if v != v else float(v), pick=bool(v == v), words=f"IoU {text(v)}: see the worst images")
         number, pixels = lambda words: dict(text=words, number=True), self.found.counts.sum(1)
-        rows = [[swatch(name, i, palette), bar(m[keys[0]][i]), *(number(text(m[k][i])) for k in keys[1:]), number(f"{int(pixels[i]):,}")]
+        rows = [[swatch(name, i, self.colours), bar(m[keys[0]][i]), *(number(text(m[k][i])) for k in keys[1:]), number(f"{int(pixels[i]):,}")]
                 for i, name in enumerate(self.found.labels)]
         self.metrics.put(columns=["class", "IoU", "precision", "recall", "F1", "pixels"], rows=rows,
                          note=f"mIoU {m['miou']:.4f}, accuracy {m['oacc']:.4f}, kappa {m['kappa']:.4f}, {len(self.dataset)} images")
@@ -68,14 +79,17 @@ class EvaluateView(ipywidgets.VBox):
         words = lambda r, c: f"{names[r]} taken for {names[c]}: {counts[r, c]:,} pixels, {share[r, c]:.1%} of {names[r]}"
         cell = lambda r, c: dict(text=f"{share[r, c]:.1%}", heat=float(share[r, c]), words=words(r, c), pick=bool(counts[r, c]))
         self.matrix.put(title="Confusion matrix", note="A row is a true class, a column what it was taken for. Press a cell to see its pixels.",
-                        columns=["", *names], rows=[[swatch(n, r, palette), *(cell(r, c) for c in range(len(names)))] for r, n in enumerate(names)])
+                        columns=["", *names],
+                        rows=[[swatch(n, r, self.colours), *(cell(r, c) for c in range(len(names)))] for r, n in enumerate(names)])
 
     def _pairs(self, title, ranked):
         "Show images with their labels and their answers"
-        self.shown, pictures = [r.index for r in ranked], {}
+        self.shown, pictures, colours = [r.index for r in ranked], {}, self.colours
+        self._again = lambda: self._pairs(title, ranked)
         for r in ranked:
             s, answer = self.found.sample(r.index), self.found.details.answer(r.index)
-            pictures[f"{r.name}: {r.value:.3f}"] = np.concatenate([overlay(s.image, np.asarray(s.label)), overlay(s.image, answer)], 1)
+            both = [overlay(s.image, ids, colours=colours) for ids in (np.asarray(s.label), answer)]
+            pictures[f"{r.name}: {r.value:.3f}"] = np.concatenate(both, 1)
         self.pictures.put(title=title, note="The label, then the prediction")
         self.pictures.show(pictures, 480)
 
@@ -91,6 +105,7 @@ class EvaluateView(ipywidgets.VBox):
 
     def _cell(self, at):
         true, called = int(at[0]), int(at[1]) - 1
+        self._again = lambda: self._cell(at)
         behind, names = self.found.cell(true, called), self.found.labels
         self.shown = [r.index for r in behind[: self.most]]
         said = f"{names[true]} taken for {names[called]}" if true != called else f"{names[true]}, rightly"

@@ -26,7 +26,7 @@ from .chart import LiveChart, spawn
 from .choices import Plan
 from .form import Form
 from .live import Monitor, Receipt, RunBar, duration
-from .parts import Pictures
+from .parts import Pictures, colours_of
 
 # %% ../../nbs/75_widgets.panel.ipynb #Examples
 class Examples(Pictures):
@@ -41,7 +41,7 @@ class Examples(Pictures):
         most: int = 768,  # Pixels of a side that are predicted, in the middle of the image
     ):
         "Follow another training"
-        self._model, self._epoch, self._drawn, self._samples = model, 0, 0, []
+        self._model, self._dataset, self._epoch, self._drawn, self._samples = model, dataset, 0, 0, []
         self.put(pictures=[], note="")
         if not isinstance(dataset, SegDataset): return
         for i in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)):
@@ -65,8 +65,8 @@ class Examples(Pictures):
         answer = self._model.predict(image)["label_map"]
         known = label != 255
         words = f"{name}, epoch {self._epoch}: {100 * (answer == label)[known].mean() if known.any() else 100:.0f} % right"
-        gap = np.full((len(label), 8, 3), 255, np.uint8)
-        return words, np.concatenate([overlay(image, label), gap, overlay(image, answer)], 1)
+        gap, colours = np.full((len(label), 8, 3), 255, np.uint8), colours_of(self._dataset)
+        return words, np.concatenate([overlay(image, label, colours=colours), gap, overlay(image, answer, colours=colours)], 1)
 
 # %% ../../nbs/75_widgets.panel.ipynb #plain_error
 def plain_error(
@@ -137,7 +137,7 @@ class Trainer(ipywidgets.VBox):
         try:
             self._refuse_shared_folder(values)
             self.model = model = plan.kind(**plan.model_values())
-            self.details.labels = getattr(plan.datasets["train_dataset"], "labels", [])
+            self.details.rename(getattr(plan.datasets["train_dataset"], "labels", []), colours_of(plan.datasets["train_dataset"]))
             self.examples.begin(model, plan.datasets.get("eval_dataset"))
             self.monitor = Monitor(self.bar, self.chart, self._ended, [self.details, self.examples])
             run = model.start(**plan.train_values(), **plan.datasets, observers=[self.monitor])

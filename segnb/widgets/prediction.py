@@ -19,7 +19,7 @@ from ..infer.predict import predict_tiles, read_source
 from ..infer.tiles import Tile, tile_grid
 from ..options import check_options
 from ..segmenter import Segmenter
-from .parts import Table
+from .parts import Table, colours_of
 from .viewer import TileViewer
 
 # %% ../../nbs/78_widgets.prediction.ipynb #paint_tiles
@@ -78,6 +78,10 @@ class PredictView(ipywidgets.VBox):
             self.controls.put(inputs=[{**first, "placeholder": str(image), "value": ""}, *others])
         self._buttons()
 
+    def rename(self):
+        "Show the names and colours that the model's classes have now"
+        if self.viewer: self.viewer.rename(self.model.labels, colours_of(self.model))
+
     def _buttons(self, running: bool = False):
         missing = "train or open a model first" if self.model is None else ""
         self.controls.off({"Predict": missing, "Without tiles": missing, "Save PNG": "" if self.done else "nothing has been predicted yet"})
@@ -111,7 +115,8 @@ class PredictView(ipywidgets.VBox):
         check_options(Segmenter.overlap_tile_predict, dict(tile_size=keep, pad_size=pad))
         self.tiles = tile_grid(size, (keep[0], keep[1]), (pad[0], pad[1]))
         kind = np.uint8 if self.model.num_classes <= 255 else np.uint16
-        viewer = TileViewer(image, np.full(image.shape[:2], np.iinfo(kind).max, kind), self.model.labels, self.tiles, grid=not whole, painted=0)
+        viewer = TileViewer(image, np.full(image.shape[:2], np.iinfo(kind).max, kind), self.model.labels, self.tiles, colours_of(self.model),
+                            grid=not whole, painted=0)
         old, self.place.children, self.done = self.viewer, [viewer], 0
         if old: old.close()
         self.done = paint_tiles(self.model, viewer, self.tiles, self.batch_size, self._cancel.is_set)

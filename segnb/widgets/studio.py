@@ -21,7 +21,7 @@ from .data import DataView
 from .evaluation import EvaluateView
 from .form import Form
 from .panel import Trainer, seen_size
-from .parts import Table
+from .parts import Table, colours_of
 from .prediction import PredictView
 
 # %% ../../nbs/79_widgets.studio.ipynb #Steps
@@ -51,7 +51,7 @@ class Studio(ipywidgets.VBox):
         self.training = Trainer(self.plan, Form(self.plan, "train"), "Choose images to learn from, in the step Data")
         self.evaluation = EvaluateView(on_pick=self._look)
         self.prediction = PredictView()
-        self.data = DataView(on_change=self._use_data)
+        self.data = DataView(on_change=self._use_data, on_rename=self._rename)
         self.training.on_model = self._use_model
         parts = [self.data, ipywidgets.VBox([self.form, self.opener]), self.training, self.evaluation, self.prediction]
         for part in parts: part.layout.width = "100%"
@@ -92,7 +92,21 @@ class Studio(ipywidgets.VBox):
         self.prediction.use(self.model, (val or train).file_list[0][0])
         self._say()
 
+    def _rename(self, before):
+        "Classes have other names or colours: whatever shows them follows, and so does a model that had the same ones"
+        train = self.plan.datasets["train_dataset"]
+        self.training.details.rename(train.labels, colours_of(train))
+        if self.model is not None and list(self.model.labels) == before: self._name_model(self.model, train)
+        self.evaluation.rename(train.labels)
+        if len(train.labels) > 1 and "num_classes" not in self._given: self.plan.set(num_classes=len(train.labels))
+
+    def _name_model(self, model, train):
+        model.labels, model.colours = list(train.labels), dict(getattr(train, "colours", {}))
+        self.prediction.rename()
+
     def _use_model(self, model):
+        train = self.plan.datasets.get("train_dataset")
+        if train is not None and list(model.labels) == list(train.labels): self._name_model(model, train)
         self.evaluation.use(model, self.plan.datasets.get("eval_dataset"))
         self.prediction.use(model)
         self._say()

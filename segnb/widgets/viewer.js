@@ -63,7 +63,9 @@ function render({ model, el }) {
   el.innerHTML = HTML;
   const find = name => el.querySelector(name), root = find(".segnb-viewer"), canvas = find("canvas"), pen = canvas.getContext("2d");
   const paint = document.createElement("canvas"), live = find("[aria-live]"), slider = find(".opacity"), wiper = find(".swipe");
-  const colours = new Uint8Array(model.get("palette").buffer, model.get("palette").byteOffset), none = () => model.get("wide") ? 65535 : 255;
+  const rgb256 = () => new Uint8Array(model.get("palette").buffer, model.get("palette").byteOffset);
+  let colours = rgb256();
+  const none = () => model.get("wide") ? 65535 : 255;
   let classes = model.get("classes"), byId = new Map(classes.map(c => [c.id, c])), table = null, version = 0;
   const view = { scale: 1, x: 0, y: 0, touched: false }, hidden = new Set(model.get("hidden"));
   let [h, w] = model.get("shape"), picture = null, labels = null, stale = true, pointer = null, frame = 0, gone = false;
@@ -352,6 +354,7 @@ function render({ model, el }) {
   function newClasses() {
     classes = model.get("classes");
     byId = new Map(classes.map(c => [c.id, c]));
+    colours = rgb256();
     legend(); showHidden();
   }
 

@@ -18,8 +18,9 @@ import numpy as np
 import traitlets as t
 from PIL import Image
 
-from ..data.images import overlay, palette, read_image, to_rgb
+from ..data.images import overlay, palette, to_rgb
 from .chart import Page, script, spawn
+from .windows import open_image
 
 # %% ../../nbs/72_widgets.viewer.ipynb #overview
 def overview(
@@ -39,14 +40,24 @@ def overview(
 def classes_of(
     label_map: np.ndarray,       # (h, w), class ids
     labels: Sequence[str] | None = None,  # Name of each class
+    colours: np.ndarray = palette,        # (256, 3), RGB by class id
     most: int = 16_000_000,      # Pixels that are counted; of a larger map every so many
 ) -> list[dict]:                 # Id, name, colour (RGB) and share in words, of each class that is there
     "What a legend says about a label map"
     skip = 1 + int((label_map.size / most) ** 0.5) if label_map.size > most else 1
     ids, counts = np.unique(label_map[::skip, ::skip], return_counts=True)
-    name = lambda i: labels[i] if labels and i < len(labels) else f"class {i}"
-    return [dict(id=int(i), name=str(name(i)), colour=palette[i & 255].tolist(), share=f"{100 * n / counts.sum():.1f} %")
-            for i, n in zip(ids, counts) if i != 255 or (labels and len(labels) > 255)]
+    found = [dict(id=int(i), share=f"{100 * n / counts.sum():.1f} %") for i, n in zip(ids, counts) if i != 255 or (labels and len(labels) > 255)]
+    return named(found, labels, colours)
+
+
+def named(
+    classes: Sequence[dict],         # 'id' of each, and whatever else
+    labels: Sequence[str] | None,    # Name of each class
+    colours: np.ndarray,             # (256, 3), RGB by class id
+) -> list[dict]:                     # With 'name' and 'colour'
+    "Give classes their names and colours"
+    name = lambda i: str(labels[i]) if labels and i < len(labels) else f"class {i}"
+    return [{**c, "name": name(c["id"]), "colour": colours[c["id"] & 255].tolist()} for c in classes]
 
 
 def _boxes(tiles):
@@ -66,9 +77,9 @@ def close_up(
 ) -> tuple[np.ndarray, np.ndarray]:  # Image as RGB and label map, at most `side` pixels wide and high
     "One tile of the pyramid"
     y, x, far = row * side * step, column * side * step, side * step
-    part, ids = image[y : y + far, x : x + far], label_map[y + step // 2 : y + far : step, x + step // 2 : x + far : step]
+    ids = label_map[y + step // 2 : y + far : step, x + step // 2 : x + far : step]
     skip = max(1, step // 2)
-    rgb = to_rgb(part[::skip, ::skip])
+    rgb = to_rgb(image[y : y + far : skip, x : x + far : skip])
     if step > 1: rgb = np.asarray(Image.fromarray(rgb).resize(ids.shape[::-1], Image.Resampling.BOX)) if ids.size else rgb[:0]
     return rgb, np.ascontiguousarray(ids)
 
@@ -94,24 +105,25 @@ class TileViewer(Page):
     hidden: t.List = t.List().tag(sync=True)              # Ids of classes that are not shown
 
     def __init__(self,
-        image: np.ndarray,      # (h, w, bands), BGR first; may lie on disk
+        image: Any,             # Array (h, w, bands), BGR first; may lie on disk, as `open_image` opens it
         label_map: np.ndarray,  # (h, w), class ids; may lie on disk
         labels: Sequence[str] | None = None,  # Name of each class
         tiles: Sequence = (),   # Tiles with boxes `keep` and `seen`
+        colours: np.ndarray | None = None,  # (256, 3), RGB by class id; None takes the palette
         **traits,               # Initial values, such as `opacity=0.3`
     ):
         if image.shape[:2] != label_map.shape:
             raise ValueError(f"`label_map` must have the image's size {image.shape[:2]}, got {label_map.shape}; "
                              "resize it with nearest neighbours")
-        self.source, self.label_map, self.names = image, label_map, labels
+        self.source, self.label_map, self.names, self.colours = image, label_map, labels, palette if colours is None else colours
         self._wanted: list = []      # Tiles of the pyramid that the page asked for last
         self._patches: list = []     # What was painted and has not been sent
         self._answering, self._painted_at = False, 0.0
         rgb, small, step = overview(image, label_map)
-        classes = classes_of(label_map, labels)
+        classes = classes_of(label_map, labels, self.colours)
         self._kind = np.uint16 if max([label_map.dtype.itemsize > 1 and int(small.max()), *(c["id"] for c in classes)]) > 255 else np.uint8
         super().__init__(image=_picture(rgb), labels=self._deflated(small, 9), wide=self._kind == np.uint16, shape=list(small.shape),
-                         full=list(label_map.shape), step=step, classes=classes, tiles=_boxes(tiles), **traits)
+                         full=list(label_map.shape), step=step, classes=classes, tiles=_boxes(tiles), palette=self.colours.tobytes(), **traits)
 
     def _deflated(self, ids, level=1): return zlib.compress(np.ascontiguousarray(ids, self._kind).tobytes(), level)
 
@@ -156,7 +168,15 @@ class TileViewer(Page):
             self.put(painted=max(0, self.painted) + len(patches))
         if not done: return
         small = self.label_map[self.step // 2 :: self.step, self.step // 2 :: self.step]
-        self.put(labels=self._deflated(small, 9), classes=classes_of(self.label_map, self.names))
+        self.put(labels=self._deflated(small, 9), classes=classes_of(self.label_map, self.names, self.colours))
+
+    def rename(self,
+        labels: Sequence[str] | None,  # Name of each class
+        colours: np.ndarray,           # (256, 3), RGB by class id
+    ):
+        "Call the classes something else, or colour them otherwise; nothing is counted again"
+        self.names, self.colours = labels, colours
+        self.put(palette=colours.tobytes(), classes=named(self.classes, labels, colours))
 
     def still(self,
         most: int = 512,  # Longest side, in pixels
@@ -165,7 +185,7 @@ class TileViewer(Page):
         h, w = self.shape
         ids = np.frombuffer(zlib.decompress(self.labels), self._kind).reshape(h, w)
         rgb = np.asarray(Image.open(io.BytesIO(self.image)))
-        mixed = overlay(rgb[..., ::-1], np.where(np.isin(ids, self.hidden), 255, ids), self.opacity)
+        mixed = overlay(rgb[..., ::-1], np.where(np.isin(ids, self.hidden), 255, ids), self.opacity, colours=self.colours)
         scale = most / max(h, w, most)
         return _picture(np.asarray(Image.fromarray(mixed).resize((max(1, round(w * scale)), max(1, round(h * scale))))), 60_000)
 
@@ -205,6 +225,6 @@ def view(
     source = image if image is not None else getattr(prediction, "source", None)
     if source is None:
         raise ValueError("`image` must be given, since this prediction does not know its image; pass the array or the path")
-    if not isinstance(source, np.ndarray): source = np.load(source, mmap_mode="r") if Path(source).suffix == ".npy" else read_image(source)
+    if isinstance(source, str | Path): source = open_image(source)
     labels, tiles = getattr(prediction, "labels", None), getattr(prediction, "tiles", ())
     return TileViewer(source, prediction["label_map"], labels, tiles, **traits)

@@ -57,3 +57,28 @@ def test_the_whole_way(open_notebook):
     page.press("Predict")
     page.wait_for_selector(".segnb-viewer[data-painted='4']")
     assert page.errors == []
+
+
+def test_names_and_colours_are_changed_by_keyboard(open_notebook):
+    page = open_notebook(CELL)
+    page.wait_for_selector(".segnb-pictures[data-pictures='6']")
+    page.wait_for_selector(".segnb-classes[data-rows='5']")
+    before = page.data(".segnb-pictures")["version"]
+    page.locator("input[type=color][data-id='1']").focus()
+    page.keyboard.press("Tab")  # from the colour to the name beside it
+    assert page.evaluate("document.activeElement.ariaLabel") == "Name of class 1"
+    page.keyboard.press("Control+A")
+    page.keyboard.type("add house")  # neither `a` nor `d d` reaches the notebook
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.segnb-classes pre').innerText.includes(\"'ground', 'add house'\")")
+    page.get_by_label("Colour of add house").fill("#ff0080")
+    page.wait_for_function("document.querySelector('.segnb-classes pre').innerText.includes('colours = {1: (255, 0, 128)}')")
+    page.wait_for_function("v => document.querySelector('.segnb-pictures').dataset.version > v", arg=before)
+    assert page.ask("studio.data.datasets['eval_dataset'].labels[1], studio.data.datasets['eval_dataset'].colours") == "add house {1: (255, 0, 128)}"
+    name = page.get_by_label("Name of class 2")
+    name.fill("ground")
+    name.press("Enter")
+    page.locator(".segnb-classes .error", has_text="name must be a word that no other class has, got 'ground'").wait_for()
+    page.press("Default colours")
+    page.wait_for_function("!document.querySelector('.segnb-classes pre').innerText.includes('colours')")
+    assert page.locator(".jp-CodeCell").count() == 1 and page.errors == []
