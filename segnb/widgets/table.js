@@ -77,6 +77,7 @@ function render({ model, el }) {
     if (where) table.rows[where[0]]?.cells[where[1]]?.querySelector("button")?.focus();
     actions.replaceChildren(...model.get("actions").map(a => act(a.name, () => model.send({ t: a.t, typed: typed() }), { disabled: !!a.off || gone || model.get("busy"), title: a.off ?? "" })));
     actions.hidden = !model.get("actions").length;
+    root.hidden = !rows.length && !Object.keys(boxes).length && !model.get("title") && !model.get("note") && model.get("actions").every(a => a.off);
     Object.assign(root.dataset, { rows: rows.length, busy: model.get("busy") });
   }
 

@@ -127,7 +127,7 @@ function render({ model, el }) {
 
   // ---- the pyramid: tiles of 256 pixels at scale 1:1, 1:2, 1:4 …, asked for where the overview is too coarse
   const cache = new Map();                                      // "level,column,row" -> { picture, ids, shape, ink, version }, oldest first
-  let asked = "";
+  let asked = new Set();                                        // what is on its way
   const side = model.get("side");
 
   function level() {                                            // image pixels in one of the finest tile's that still looks sharp
@@ -143,19 +143,22 @@ function render({ model, el }) {
     return keys.sort((a, b) => Math.hypot(a[1] - (x0 + x1) / 2, a[2] - (y0 + y1) / 2) - Math.hypot(b[1] - (x0 + x1) / 2, b[2] - (y0 + y1) / 2)).slice(0, 80);
   }
 
-  function wish(keys) {
-    const want = keys.filter(key => !cache.has(key.join())), text = JSON.stringify(want);
+  function wish(keys) {                                         // ask for what is missing; what was asked for and is out of sight is forgotten
+    const want = keys.filter(key => !cache.has(key.join()));
     root.dataset.missing = want.length;
-    if (text === asked) return;
-    asked = text;
-    if (want.length) model.send({ t: "tiles", want });
+    if (want.every(key => asked.has(key.join()))) return;
+    asked = new Set(want.map(key => key.join()));
+    model.send({ t: "tiles", want });
   }
 
   async function keep(message, buffers) {
-    const [picture, ids] = await Promise.all([createImageBitmap(bytes(buffers[0])), inflate(buffers[1], model.get("wide"))]);
-    cache.delete(message.key.join());
-    cache.set(message.key.join(), { picture, ids, shape: message.shape, version: -1 });
-    if (cache.size > 300) cache.delete(cache.keys().next().value);
+    await Promise.all(message.keys.map(async (key, i) => {
+      const [picture, ids] = await Promise.all([createImageBitmap(bytes(buffers[2 * i])), inflate(buffers[2 * i + 1], model.get("wide"))]);
+      asked.delete(key.join());
+      cache.delete(key.join());
+      cache.set(key.join(), { picture, ids, shape: message.shapes[i], version: -1 });
+      if (cache.size > 300) cache.delete(cache.keys().next().value);
+    }));
     root.dataset.tiles = cache.size;
     later();
   }
@@ -185,11 +188,12 @@ function render({ model, el }) {
       }
     });
     active = message.areas[message.areas.length - 1];
-    [stale, asked] = [true, ""];
+    stale = true;
+    asked.clear();
     later();
   }
 
-  const hear = (message, buffers) => { if (message.t === "tile") keep(message, buffers); if (message.t === "paint" && labels) painted(message, buffers); };
+  const hear = (message, buffers) => { if (message.t === "tiles") keep(message, buffers); if (message.t === "paint" && labels) painted(message, buffers); };
   let active = null;
 
   // ---- what lies under a point
@@ -308,7 +312,7 @@ function render({ model, el }) {
     if (gone) return;
     [picture, labels, stale] = [image, map, true];
     root.dataset.ready = "yes";
-    asked = "";
+    asked.clear();
     layout();
   }
 

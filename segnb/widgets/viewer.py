@@ -41,11 +41,11 @@ def classes_of(
     label_map: np.ndarray,       # (h, w), class ids
     labels: Sequence[str] | None = None,  # Name of each class
     colours: np.ndarray = palette,        # (256, 3), RGB by class id
-    most: int = 16_000_000,      # Pixels that are counted; of a larger map every so many
+    most: int = 8_000_000,       # Pixels that are counted; of a larger map every so many
 ) -> list[dict]:                 # Id, name, colour (RGB) and share in words, of each class that is there
     "What a legend says about a label map"
     skip = 1 + int((label_map.size / most) ** 0.5) if label_map.size > most else 1
-    ids, counts = np.unique(label_map[::skip, ::skip], return_counts=True)
+    ids, counts = _counted(np.ascontiguousarray(label_map[::skip, ::skip]))
     found = [dict(id=int(i), share=f"{100 * n / counts.sum():.1f} %") for i, n in zip(ids, counts) if i != 255 or (labels and len(labels) > 255)]
     return named(found, labels, colours)
 
@@ -58,6 +58,13 @@ def named(
     "Give classes their names and colours"
     name = lambda i: str(labels[i]) if labels and i < len(labels) else f"class {i}"
     return [{**c, "name": name(c["id"]), "colour": colours[c["id"] & 255].tolist()} for c in classes]
+
+
+def _counted(ids):
+    "Ids that are there and how often; for small whole numbers without sorting"
+    if ids.dtype not in (np.uint8, np.uint16): return np.unique(ids, return_counts=True)
+    counts = np.bincount(ids.ravel())
+    return np.flatnonzero(counts), counts[counts > 0]
 
 
 def _boxes(tiles):
@@ -122,7 +129,7 @@ class TileViewer(Page):
         rgb, small, step = overview(image, label_map)
         classes = classes_of(label_map, labels, self.colours)
         self._kind = np.uint16 if max([label_map.dtype.itemsize > 1 and int(small.max()), *(c["id"] for c in classes)]) > 255 else np.uint8
-        super().__init__(image=_picture(rgb), labels=self._deflated(small, 9), wide=self._kind == np.uint16, shape=list(small.shape),
+        super().__init__(image=_picture(rgb), labels=self._deflated(small, 6), wide=self._kind == np.uint16, shape=list(small.shape),
                          full=list(label_map.shape), step=step, classes=classes, tiles=_boxes(tiles), palette=self.colours.tobytes(), **traits)
 
     def _deflated(self, ids, level=1): return zlib.compress(np.ascontiguousarray(ids, self._kind).tobytes(), level)
@@ -136,17 +143,18 @@ class TileViewer(Page):
         spawn(self._answer)
 
     def _answer(self):
-        "Send what the page wants, until it wants no more"
-        while True:
-            with self.lock:
-                if not self._wanted:
-                    self._answering = False
-                    return
-                key = self._wanted.pop(0)
-            rgb, ids = close_up(self.source, self.label_map, *key)
-            if not ids.size: continue
-            buffers = [_encode(Image.fromarray(rgb), "JPEG", quality=85), self._deflated(ids)]
-            self.send({"t": "tile", "key": list(key), "shape": list(ids.shape)}, buffers)
+        "Send what the page wants, a few tiles at a time, until it wants no more"
+        while keys := self._next():
+            found = [(key, *close_up(self.source, self.label_map, *key)) for key in keys]
+            found = [f for f in found if f[2].size]
+            buffers = [b for _, rgb, ids in found for b in (_encode(Image.fromarray(rgb), "JPEG", quality=85), self._deflated(ids))]
+            self.send({"t": "tiles", "keys": [list(key) for key, *_ in found], "shapes": [list(ids.shape) for *_, ids in found]}, buffers)
+
+    def _next(self, most=4):
+        with self.lock:
+            keys, self._wanted = self._wanted[:most], self._wanted[most:]
+            self._answering = bool(keys)
+        return keys
 
     def paint(self,
         tile: Any,           # With boxes `keep` and `seen`
@@ -168,7 +176,7 @@ class TileViewer(Page):
             self.put(painted=max(0, self.painted) + len(patches))
         if not done: return
         small = self.label_map[self.step // 2 :: self.step, self.step // 2 :: self.step]
-        self.put(labels=self._deflated(small, 9), classes=classes_of(self.label_map, self.names, self.colours))
+        self.put(labels=self._deflated(small, 6), classes=classes_of(self.label_map, self.names, self.colours))
 
     def rename(self,
         labels: Sequence[str] | None,  # Name of each class
