@@ -1,6 +1,7 @@
 """The tutorials run from the first cell to the last, in an empty folder, as a reader runs them.
 
-The quickstart trains for minutes; `./run demo` runs it.
+The quickstart trains for three minutes, since its network has to beat a classifier of colours by a margin. Here it trains for two epochs and
+all its cells run; `./run demo` runs it as it stands, margin included.
 """
 
 import json
@@ -11,7 +12,20 @@ from execnb.shell import CaptureShell
 from nbdev.test import nb_test_cells
 
 FOLDER = Path(__file__).resolve().parents[1] / "nbs" / "tutorials"
-NBS = [p for p in sorted(FOLDER.glob("*.ipynb")) if p.stem != "quickstart"]
+NBS = sorted(FOLDER.glob("*.ipynb"))
+SHORTER = {"quickstart": {"num_epochs=36": "num_epochs=2", "save_interval_epochs=6": "save_interval_epochs=1",
+                          'assert metrics["miou"] > by_colour.metrics()["miou"] + 0.1': ""}}
+
+
+def cells_of(path):
+    "The cells, in the shorter form if there is one"
+    cells, left = nb_test_cells(path, []), dict(SHORTER.get(path.stem, {}))
+    for cell in cells:
+        for long in [long for long in SHORTER.get(path.stem, {}) if long in cell.source]:
+            cell.set_source(cell.source.replace(long, SHORTER[path.stem][long]))
+            left.pop(long, None)
+    assert not left, f"{path.name} no longer says {list(left)}"
+    return cells
 
 
 @pytest.mark.parametrize("path", NBS, ids=lambda p: p.stem)
@@ -20,7 +34,7 @@ def test_tutorial(path, tmp_path, monkeypatch, shared):
     monkeypatch.setenv("IN_TEST", "1")
     monkeypatch.setenv("SEGNB_SHARED", str(shared))
     shell = CaptureShell(tmp_path, mpl_format=None)
-    for cell in nb_test_cells(path, []):
+    for cell in cells_of(path):
         shell.cell(cell)
         if shell.exc:
             raise shell.exc
@@ -30,5 +44,5 @@ def test_tutorial(path, tmp_path, monkeypatch, shared):
 @pytest.mark.parametrize("path", NBS, ids=lambda p: p.stem)
 def test_a_teacher_can_use_it(path):
     cells = json.loads(path.read_text())["cells"]
-    assert "## Exercises" in "".join(cells[-1]["source"]) and path.stat().st_size < 300_000
+    assert "## Exercises" in "".join(cells[-1]["source"]) and path.stat().st_size < 350_000
     assert any("assert" in "".join(c["source"]) for c in cells if c["cell_type"] == "code")
