@@ -7,8 +7,9 @@ const CSS = `
 .segnb-classes :is(th, td) { padding: 2px 10px; text-align: left !important; font-weight: 400; border: 0; border-bottom: 1px solid color-mix(in srgb, var(--ink) 12%, transparent);
   vertical-align: middle; background: none; color: var(--ink); max-width: none; white-space: nowrap; }
 .segnb-classes thead th { color: var(--soft); font-weight: 600; } .segnb-classes .number { text-align: right !important; }
-.segnb-classes input { font: inherit; height: 28px; color: var(--ink); background: var(--paper); border: 1px solid transparent; border-radius: 4px; margin: 0; }
-.segnb-classes input:is(:hover, :focus) { border-color: var(--line); } .segnb-classes input:disabled { opacity: .7; border-color: transparent; }
+.segnb-classes input { font: inherit; height: 28px; color: var(--ink); background: var(--paper); border: 1px solid color-mix(in srgb, var(--line) 50%, transparent);
+  border-radius: 4px; margin: 0; }
+.segnb-classes input:is(:hover, :focus) { border-color: var(--brand); } .segnb-classes input:disabled { opacity: .7; border-color: transparent; }
 .segnb-classes input.name { width: 14em; max-width: 40cqw; padding: 0 6px; }
 .segnb-classes input.colour { width: 30px; padding: 2px; cursor: pointer; vertical-align: middle; appearance: none; background: none; }
 .segnb-classes input.colour::-webkit-color-swatch-wrapper { padding: 0; }
@@ -17,8 +18,8 @@ const CSS = `
 .segnb-classes pre { margin: 8px 0; padding: 8px 12px; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px; color: var(--ink);
   font: var(--jp-code-font-size, 13px)/1.5 var(--jp-code-font-family, monospace);
   background: var(--jp-cell-editor-background, rgba(128,128,128,.1)); border: 1px solid var(--jp-border-color2, transparent); }
-@container (max-width: 440px) { .segnb-classes :is(th, td) { padding: 2px 4px; } .segnb-classes .bar { width: calc(var(--part) * 34px); margin-right: 4px; }
-  .segnb-classes input.name { width: 7em; } .segnb-classes thead th { white-space: normal; } }`;
+@container (max-width: 440px) { .segnb-classes :is(th, td) { padding: 2px 3px; } .segnb-classes .bar { width: calc(var(--part) * 22px); margin-right: 3px; }
+  .segnb-classes input.name { width: 6em; } .segnb-classes thead th { white-space: normal; } }`;
 
 function render({ model, el }) {
   const root = make("div", { className: "segnb segnb-classes" }), title = make("h3"), note = make("p", { className: "soft" });
