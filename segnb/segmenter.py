@@ -163,9 +163,15 @@ class Segmenter(Predicts):
 
     @like(train)
     def start(self, given) -> Run:
-        "Train in the background; the `Run` can be paused, resumed and stopped"
-        self.run = Run(*self._training(given))
+        "Train in the background; the `Run` can be paused, resumed and stopped, also with the best model kept"
+        self.run = Run(*self._training(given), self._take)
         return self.run.start()
+
+    def _take(self, folder):
+        "Go on with the weights of a saved model of this very kind"
+        weights, notes = safetensors.torch.load_file(Path(folder) / "weights.safetensors"), read_notes(Path(folder))
+        with self.lock: self.net.load_state_dict(weights)
+        self.completed_epochs = notes["completed_epochs"]
 
     @like(train)
     def training(self, given) -> Generator[Event, None, None]:

@@ -168,10 +168,12 @@ class Run:
     def __init__(self,
         events: Generator[Event, None, None],  # A training, such as `Segmenter.training(...)`
         observers: Iterable[Observer] = (),    # Called with every event, in this order, in the thread
+        load: Callable[[str], Any] = lambda path: None,  # Takes the model in a folder, for `stop_and_keep_best`
     ):
         self.state: str = "running"   # 'running', 'paused', 'stopping', then 'done', 'stopped' or 'failed'
         self.error: BaseException | None = None  # What ended a failed run
-        self._events, self._observers = events, [self._gate, *observers]
+        self.best: str | None = None  # Folder of the best model that this run has saved
+        self._events, self._observers, self._load, self._wants_best = events, [self._gate, *observers], load, False
         self._go, self._over, self._enough = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
@@ -192,6 +194,11 @@ class Run:
     def stop(self):
         "End after the step at hand, keeping what was learned; no effect once it has ended"
         self._move(("running", "paused"), "stopping", self._release)
+
+    def stop_and_keep_best(self):
+        "End like `stop`, then load the best model of this run, if anything was evaluated; no effect once it has ended"
+        self._wants_best = True
+        self.stop()
 
     def wait(self, timeout: float | None = None) -> str:  # The state, after at most `timeout` seconds
         "Block until the end; an interrupt stops the run"
@@ -223,11 +230,14 @@ class Run:
             act()
 
     def _gate(self, event):
+        if isinstance(event, Saved) and event.best: self.best = event.path
         self._go.wait()
         return Stop("stopped") if self._enough.is_set() and not isinstance(event, TrainEnd) else None
 
     def _work(self):
-        try: end = "stopped" if run(self._events, self._observers) == "stopped" else "done"
+        try:
+            end = "stopped" if run(self._events, self._observers) == "stopped" else "done"
+            if self._wants_best and self.best: self._load(self.best)
         except BaseException as e: self.error, end = e, "failed"
         with self._lock: self.state = end
         self._over.set()
