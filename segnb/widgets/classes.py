@@ -6,6 +6,7 @@
 __all__ = ['Classes']
 
 # %% ../../nbs/75_widgets.classes.ipynb #imports
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -124,4 +125,15 @@ class Classes(Board):
         lines = [f"{of('labels')} = {self.labels}"] if self.datasets and self._known(self.datasets) != self._first else []
         return "\n".join([*lines, *([f"{of('colours')} = {self._chosen()}"] if self._chosen() else [])])
 
+    def html(self) -> str:  # A block that needs no script
+        "The same as an HTML table"
+        named = lambda c: f'<span style="color:{c["colour"]}">&#9632;</span> {html.escape(c["name"])}'
+        cells = lambda c: [str(c["id"]), named(c), *(s["text"] for s in c["shares"])]
+        rows = [["id", "class", *self.columns], *map(cells, self.rows)]
+        return "<table>" + "".join("<tr>" + "".join(f"<td>{text}</td>" for text in row) + "</tr>" for row in rows) + "</table>"
+
     def __repr__(self): return f"Classes({', '.join(self.labels) if self.datasets else 'none yet'})"
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, meta = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        return {**data, "text/html": self.html()}, meta
