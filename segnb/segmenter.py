@@ -164,7 +164,8 @@ class Segmenter(Predicts):
     @like(train)
     def start(self, given) -> Run:
         "Train in the background; the `Run` can be paused, resumed and stopped, also with the best model kept"
-        self.run = Run(*self._training(given), load=self._take)
+        events, observers = self._training(given)
+        self.run = Run(events, observers, self._take)
         return self.run.start()
 
     def _take(self, folder):
