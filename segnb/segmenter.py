@@ -25,7 +25,7 @@ from .data.transforms import Compose
 from .folders import check_room, claimed, find_folder, whole_folder
 from .infer.evaluation import evaluated
 from .infer.verbs import Predicts
-from .learning import Training, read_notes, shapes_of
+from .learning import Training
 from .nets.stages import stage_lines, stage_table
 from .nets.thin import resize_net
 from .options import Above, Between, Option, check_options
@@ -34,6 +34,7 @@ from .spec import from_spec, to_spec
 from .train.events import Event, Run, interruptible, run
 from .train.observers import History, progress
 from .train.schedule import Schedule
+from .train.state import read_notes, shapes_of
 from .train.stepper import Digits, Ema
 from .weights.pretrained import Loaded
 
