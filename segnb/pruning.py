@@ -91,7 +91,7 @@ def draw_sensitivities(
 ):                                   # A matplotlib figure
     "Draw the loss that is tolerated against the size that is saved"
     loss, parameters, macs = np.array(savings(model, sensitivities_file, losses)).T
-    fig = figure(5, 2.8)
+    fig = figure(5, 2.8, layout="constrained")
     ax = fig.add_subplot()
     for values, name, colour in ((parameters, "parameters", "#0072b2"), (macs, "multiply-adds", "#d55e00")):
         ax.plot(100 * loss, 100 * (1 - values), "o-", ms=3, color=colour, label=name)

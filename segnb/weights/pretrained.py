@@ -81,10 +81,12 @@ class Loaded:
     misfit: dict[str, tuple] = field(default_factory=dict)  # Shape in the file and shape here, by our name
     unused: list[str] = field(default_factory=list)         # Its weights that we do not have
     head: tuple[int, int] | None = None                     # Classes here and in the file, where these differ
+    bands: tuple[int, int] | None = None                    # Bands here and in the file, where the first layer was fitted to another number
 
     def __str__(self):
         total = len(self.loaded) + len(self.filled) + len(self.new) + len(self.misfit)
         said = [f"loaded {len(self.loaded) + len(self.filled)}/{total} tensors of {self.source}"]
+        if self.bands: said.append(f"first layer, for {_several(self.bands[1], 'band', 'bands')}, fitted to {self.bands[0]}")
         if self.head: said.append(f"head is new ({_several(self.head[0], 'class', 'classes')}, file has {self.head[1]})")
         parts = list(dict.fromkeys(n.split(".")[0] for n in self.new))
         if parts: said.append(f"{', '.join(parts)} {'is' if len(parts) == 1 else 'are'} new")
@@ -112,15 +114,17 @@ def fit_weights(
     found = fold_biases(given, ours)
     folded = given.keys() - found.keys()
     first, bands = next((f"{n}.weight", m.in_channels) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    fitted = None
     if first in found and found[first].ndim == 4 and found[first].shape[1] == 3:
         found[first] = adapt_bands(found[first], bands, (colours or usual) == "RGB" and bands >= 3)
+        fitted = (bands, 3) if bands != 3 else None
     extra = _missing_expansion(found, net) if _expansion + "conv.weight" in ours else {}
     state = {n: t.to(ours[n].dtype) for n, t in {**extra, **found}.items() if n in ours and t.shape == ours[n].shape}
     misfit = {n: (tuple(t.shape), tuple(ours[n].shape)) for n, t in found.items() if n in ours and n not in state}
     heads = [(b[0], a[0]) for a, b in misfit.values() if len(a) == 4 and a[1:] == b[1:] and b[0] == _classes(net)]
     unused = [n for n in tensors if names.get(n) not in ours and names.get(n, n) not in folded]
     loaded = Loaded(source, dialect, [n for n in state if n not in extra], [n for n in state if n in extra],
-                    [n for n in ours if n not in state and n not in misfit], misfit, unused, heads[0] if heads else None)
+                    [n for n in ours if n not in state and n not in misfit], misfit, unused, heads[0] if heads else None, fitted)
     return _checked(state, loaded, len(ours))
 
 
