@@ -201,6 +201,7 @@ class Training:
         "Take over what the data sets and the checkpoint know"
         model, data = self.model, self.given["eval_dataset"]
         model.labels = self.given["train_dataset"].labels or model.labels
+        model.colours = dict(getattr(self.given["train_dataset"], "colours", {}) or model.colours)
         model.history = from_spec(self.saved["state"]["history"]) if self.saved else History()
         if self.saved:
             now, then, ends = _plan(self.given), self.saved["state"]["plan"], model.history.epoch_ends

@@ -79,6 +79,7 @@ class Segmenter(Predicts):
         vars(self).update({k: list(v) for k, v in vars(self).items() if isinstance(v, list)})  # Whoever gave a list may change his own
         self.net = self.build_net().to(pick_device("auto")).to(memory_format=torch.channels_last)
         self.labels: list[str] = []
+        self.colours: dict[int, tuple] = {}    # (red, green, blue) of classes that shall not have the palette's
         self.eval_transforms = self.test_transforms = None
         self.completed_epochs, self.history, self.lock = 0, History(), RLock()
         self.loaded: Loaded | None = None  # What became of the weights it began with
@@ -224,7 +225,8 @@ class Segmenter(Predicts):
         state = {k: v.contiguous().cpu() for k, v in self.net.state_dict().items()}
         notes = dict(format=1, segnb=segnb.__version__, model=to_spec(self), labels=self.labels,
                      transforms=to_spec(self.test_transforms), temperature=self.temperature,
-                     pruned=self.pruned, completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
+                     colours=[[i, *rgb] for i, rgb in self.colours.items()], pruned=self.pruned,
+                     completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
         check_room(path, sum(t.nbytes for t in state.values()))
         with self.lock, whole_folder(path) as new:
             safetensors.torch.save_file(state, new / "weights.safetensors")
@@ -255,11 +257,12 @@ def open_model(
     model = _made(folder / "model.json", notes)
     _fill(model, folder / "weights.safetensors", notes.get("pruned", False))
     model.labels, model.completed_epochs, model.temperature = notes["labels"], notes["completed_epochs"], notes.get("temperature", 1.0)
+    model.colours = {index: tuple(rgb) for index, *rgb in notes.get("colours", [])}
     return model
 
 
 _of_notes = (Option("labels", list[str]), Option("completed_epochs", int, "", (Between(0),)), Option("temperature", float, "", (Above(0),), 1.0),
-             Option("pruned", bool, "", (), False), Option("transforms", Compose | None))
+             Option("pruned", bool, "", (), False), Option("colours", list[list[int]], "", (), []), Option("transforms", Compose | None))
 
 
 def _made(path, notes):
@@ -271,6 +274,7 @@ def _made(path, notes):
     if not isinstance(model, Segmenter): raise ValueError(f"{path} must hold a segmenter, got a {type(model).__name__}")
     try:
         for option in _of_notes: option.check({**notes, "transforms": transforms}.get(option.name, option.default))
+        if any(len(c) != 4 for c in notes.get("colours", [])): raise ValueError("`colours` must be lists of class, red, green and blue")
         if len(notes["labels"]) not in (0, model.num_classes): raise ValueError(f"`labels` must be {model.num_classes} names, or none")
     except (ValueError, TypeError) as e: raise ValueError(f"{path}: {e}") from None
     model.eval_transforms = model.test_transforms = transforms
