@@ -244,6 +244,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'segnb.data.images.read_image': ('data.images.html#read_image', 'segnb/data/images.py'),
                                    'segnb.data.images.read_label': ('data.images.html#read_label', 'segnb/data/images.py'),
                                    'segnb.data.images.read_values': ('data.images.html#read_values', 'segnb/data/images.py'),
+                                   'segnb.data.images.screen_range': ('data.images.html#screen_range', 'segnb/data/images.py'),
                                    'segnb.data.images.to_rgb': ('data.images.html#to_rgb', 'segnb/data/images.py'),
                                    'segnb.data.images.write_label': ('data.images.html#write_label', 'segnb/data/images.py')},
             'segnb.data.light': { 'segnb.data.light._overlap': ('data.light.html#_overlap', 'segnb/data/light.py'),

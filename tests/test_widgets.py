@@ -406,7 +406,7 @@ def scene(h=60, w=90):
 
 def test_overview_says_its_scale():
     image, label = scene(5000, 3000)
-    rgb, small, step = overview(image, label)
+    rgb, small, step, _ = overview(image, label)
     assert step == 7 and rgb.shape[:2] == small.shape and max(small.shape) <= 768
     assert set(np.unique(small)) <= {0, 1, 2}
 

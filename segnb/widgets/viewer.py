@@ -18,7 +18,7 @@ import numpy as np
 import traitlets as t
 from PIL import Image
 
-from ..data.images import overlay, palette, to_rgb
+from ..data.images import overlay, palette, screen_range, to_rgb
 from .chart import Page, script, spawn
 from .windows import open_image
 
@@ -27,14 +27,16 @@ def overview(
     image: np.ndarray,      # (h, w, bands), BGR first
     label_map: np.ndarray,  # (h, w), class ids
     most: int = 768,        # Longest side of the result, in pixels
-) -> tuple[np.ndarray, np.ndarray, int]:  # Image as RGB, label map, and the whole number both were reduced by
+) -> tuple[np.ndarray, np.ndarray, int, tuple[float, float]]:  # Image as RGB, label map, the whole number both were reduced by, `screen_range`
     "Reduce an image and its label map to what a screen can show"
     step = -(-max(label_map.shape) // most)
     small = label_map[step // 2 :: step, step // 2 :: step]
     skip = max(1, step // 2)
-    rgb = to_rgb(image[::skip, ::skip])
+    reduced = image[::skip, ::skip]
+    limits = screen_range(reduced)
+    rgb = to_rgb(reduced, limits)
     if step > 1: rgb = np.asarray(Image.fromarray(rgb).resize(small.shape[::-1], Image.Resampling.BOX))
-    return rgb, np.ascontiguousarray(small), step
+    return rgb, np.ascontiguousarray(small), step, limits
 
 # %% ../../nbs/72_widgets.viewer.ipynb #classes_of
 def classes_of(
@@ -81,12 +83,13 @@ def close_up(
     step: int,              # Image pixels in one of the tile's, a power of 2
     column: int,            # From the left, from 0
     row: int,               # From the top, from 0
+    limits: tuple[float, float] | None = None,  # From black to white; None is the tile's own `screen_range`
 ) -> tuple[np.ndarray, np.ndarray]:  # Image as RGB and label map, at most `side` pixels wide and high
     "One tile of the pyramid"
     y, x, far = row * side * step, column * side * step, side * step
     ids = label_map[y + step // 2 : y + far : step, x + step // 2 : x + far : step]
     skip = max(1, step // 2)
-    rgb = to_rgb(image[y : y + far : skip, x : x + far : skip])
+    rgb = to_rgb(image[y : y + far : skip, x : x + far : skip], limits)
     if step > 1: rgb = np.asarray(Image.fromarray(rgb).resize(ids.shape[::-1], Image.Resampling.BOX)) if ids.size else rgb[:0]
     return rgb, np.ascontiguousarray(ids)
 
@@ -126,7 +129,7 @@ class TileViewer(Page):
         self._wanted: list = []      # Tiles of the pyramid that the page asked for last
         self._patches: list = []     # What was painted and has not been sent
         self._answering, self._painted_at = False, 0.0
-        rgb, small, step = overview(image, label_map)
+        rgb, small, step, self.limits = overview(image, label_map)
         classes = classes_of(label_map, labels, self.colours)
         self._kind = np.uint16 if max([label_map.dtype.itemsize > 1 and int(small.max()), *(c["id"] for c in classes)]) > 255 else np.uint8
         super().__init__(image=_picture(rgb), labels=self._deflated(small, 6), wide=self._kind == np.uint16, shape=list(small.shape),
@@ -145,7 +148,7 @@ class TileViewer(Page):
     def _answer(self):
         "Send what the page wants, a few tiles at a time, until it wants no more"
         while keys := self._next():
-            found = [(key, *close_up(self.source, self.label_map, *key)) for key in keys]
+            found = [((s, x, y), *close_up(self.source, self.label_map, s, x, y, self.limits)) for s, x, y in keys]
             found = [f for f in found if f[2].size]
             buffers = [b for _, rgb, ids in found for b in (_encode(Image.fromarray(rgb), "JPEG", quality=85), self._deflated(ids))]
             self.send({"t": "tiles", "keys": [list(key) for key, *_ in found], "shapes": [list(ids.shape) for *_, ids in found]}, buffers)
