@@ -25,7 +25,7 @@ def heading(cell):
 
 def execute(nb, folder):
     "Run every cell, saying where we are; what a cell prints is printed"
-    client = NotebookClient(nb, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(nb, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     with client.setup_kernel():
         for i, cell in enumerate(nb.cells):
             if cell.cell_type == "markdown" and (title := heading(cell)): print(f"-- {title}", flush=True)
