@@ -14,8 +14,10 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 # %% ../nbs/02_folders.ipynb #manifest
 MANIFEST = "MANIFEST.json"
@@ -27,7 +29,8 @@ def _digest(path):
 
 
 def _sync(path):
-    "Ask the system to put a file or folder on the disk for good"
+    "Ask the system to put a file or folder on the disk for good; Windows knows that of open files only"
+    if os.name == "nt": return
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
     finally: os.close(fd)
@@ -144,6 +147,7 @@ class Busy(RuntimeError):
 
 
 _claims: set[TextIO] = set()  # Of this process
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None   # Windows has none
 
 
 def _let_go():
@@ -157,7 +161,6 @@ if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=_let_go)
 
 def _lock(path):
     "An open file that is locked, or None and text that says who has it"
-    import fcntl  # Not on Windows, where only reading works
     f = open(path, "a+", encoding="utf-8")
     try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
@@ -183,6 +186,7 @@ def claimed(
     path: str | Path,  # A file that stands for what is claimed; it is made, and removed in the end
 ) -> Iterator[None]:
     "While this lasts, nobody else can claim the same"
+    if fcntl is None: return (yield)   # Nobody is kept out
     path = Path(path).resolve()
     with _claim(path) as f:
         _claims.add(f)
