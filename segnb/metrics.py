@@ -40,7 +40,7 @@ class ConfusionMatrix:
         return self
 
     def metrics(self,
-        absent: Literal["skip", "zero"] = "skip",  # What a class counts that occurs nowhere: left out of means, or 0
+        absent: Literal["skip", "zero"] = "skip",  # What a class counts that occurs nowhere: left out of means, or 0 as in the original
     ) -> dict:  # Numbers and arrays (num_classes,) by name, 'miou' first
         "Every figure of merit"
         right, true, called, total = self.counts.diagonal(), self.counts.sum(1), self.counts.sum(0), self.counts.sum()
@@ -49,7 +49,7 @@ class ConfusionMatrix:
         f1 = np.where(np.isnan(iou), iou, _share(2 * np.nan_to_num(precision * recall), np.where(both <= 1e-6, 0, both), "zero"))
         accuracy = float(right.sum() / total) if total else 0.0
         chance = float((true * called.astype(float)).sum() / total**2) if total else 1.0
-        kappa = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
+        kappa = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0 if absent == "skip" else float("nan")
         return dict(miou=_mean(iou), category_iou=iou, macc=accuracy, category_acc=precision, kappa=kappa, oacc=accuracy,
                     category_precision=precision, category_recall=recall, **{"category_F1-score": f1})
 

@@ -90,7 +90,7 @@ def plot_history(
 ):                           # A matplotlib figure
     "Draw losses and mIoU of runs, side by side"
     if not save_dirs: raise ValueError("`save_dirs` must name at least one run's folder, got none; plot_history('output')")
-    fig = figure(7, 2.6)
+    fig = figure(7, 2.6, layout="constrained")
     left, right = fig.subplots(1, 2)
     for i, save_dir in enumerate(save_dirs):
         history, colour = history_of(save_dir), f"C{i}"
