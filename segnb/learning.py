@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from .data.batches import Batches, training_batch
+from .data.batches import Batches, training_batch, worker_error
 from .data.datasets import check_finite
 from .data.transforms import Compose, Normalize
 from .infer.evaluation import judge
@@ -233,6 +233,9 @@ class Training:
                                history.lrs[-1] if before else 0.0)
         try:
             with closing(self.batches): yield from keep_models(self._recorded(loop), self._save, self.folder, epochs, every, best)
+        except RuntimeError as e:   # A reader that dies is told of wherever the training is, in the middle of a step, too
+            if (told := worker_error(e, self.batches.patience)) is e: raise
+            raise told from None
         except FloatingPointError as e:
             if not self.stepper.failed: raise
             raise FloatingPointError(f"{e}.\nPost-mortem: {self._cause()}") from None
