@@ -277,9 +277,10 @@ class Training:
 
     def _explained(self, last):
         "Why classes that occur are not found: asked when they have not been for a while and at the end, told once"
-        new, kept = missed_classes(self.model.history.metrics, last), chance()
-        causes: dict[str, list[int]] = {}
-        for number in [n for n in new if n not in (self.told if last else self.asked)]:
+        new = [n for n in missed_classes(self.model.history.metrics, last) if n not in (self.told if last else self.asked)]
+        if not new: return
+        causes, kept = dict[str, list[int]](), chance()
+        for number in new:
             self.asked.add(number)
             with self.model.lock: causes.setdefault(_why(self._missed(number)), []).append(number)
         set_chance(kept)
