@@ -47,7 +47,7 @@ class Ohem(Loss):
         keep = label != ignore_index
         p = torch.where(keep, torch.exp(-each.detach()), 2)                 # Ignored pixels are easier than any other
         place = (self.least * keep.sum()).ceil().long().sub(1).clamp(min=0)
-        hard = keep & (p <= p.sort().values[place].clamp(min=self.threshold))
+        hard = keep & (p <= p.sort().values.index_select(0, place[None]).clamp(min=self.threshold))
         each = each if weight is None else each * _of_pixels(weight, label, ignore_index)
         return torch.stack([(each * hard).sum(), hard.sum().to(each.dtype)])
 
@@ -80,8 +80,7 @@ def _smooth_jaccard(p, truth, keep):
     "The Lovász extension of the Jaccard loss of one class, at the errors of its pixels"
     errors = torch.where(keep, (truth.to(p.dtype) - p).abs(), -1).flatten()
     errors, order = errors.sort(descending=True)
-    hit = truth.flatten()[order].double()
-    missed, wrong = hit.cumsum(0), (1 - hit).cumsum(0)               # If all pixels so far are wrong
-    jaccard = 1 - (hit.sum() - missed) / (hit.sum() + wrong)
-    growth = torch.cat([jaccard[:1], jaccard.diff()]).to(p.dtype)
+    hit = truth.flatten()[order].long()
+    left, both = hit.sum() - hit.cumsum(0), hit.sum() + (1 - hit).cumsum(0)  # Intersection and union if all pixels so far are wrong
+    growth = torch.where(hit > 0, 1, left / (both - 1).clamp(min=1)) / both
     return (errors.clamp(min=0) * growth).sum()
