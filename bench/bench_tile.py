@@ -17,8 +17,8 @@ from torch import nn
 
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
+from segnb.infer.asker import Asker
 from segnb.infer.disk import predict_to_disk
-from segnb.infer.predict import Asker
 from segnb.infer.rows import Job, Scene, overlap_tile
 
 CLASSES, TILE, PAD, BATCH = 19, 512, 64, 4

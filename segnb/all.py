@@ -35,6 +35,9 @@ from .train.logs import *
 from .draw import *
 from .infer.fuse import *
 from .infer.tiles import *
+from .infer.regions import *
+from .infer.answers import *
+from .infer.asker import *
 from .infer.predict import *
 from .infer.rows import *
 from .infer.disk import *

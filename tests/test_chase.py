@@ -10,7 +10,8 @@ from torch import nn
 from segnb.data.images import read_image, read_label
 from segnb.data.transforms import Compose, Normalize
 from segnb.infer.advice import reach_of
-from segnb.infer.predict import Asker, predict_images
+from segnb.infer.asker import Asker
+from segnb.infer.predict import predict_images
 from segnb.infer.rows import Job, Scene, overlap_tile
 
 PLAIN = Compose([Normalize()])

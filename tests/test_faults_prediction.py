@@ -179,12 +179,12 @@ def test_D15_two_threads(model, image):
 
 
 def test_D16_out_of_memory_leaves_a_model_that_works(model, image, monkeypatch):
-    import segnb.infer.predict as predict
+    import segnb.infer.asker as asker
     expected = label(model, image)
     def full(net, x): raise torch.OutOfMemoryError("no memory")
     with monkeypatch.context() as m:
-        m.setattr(predict, "inference_copy", lambda net, x, precision: net)
-        m.setattr(predict, "small_logits", full)
+        m.setattr(asker, "inference_copy", lambda net, x, precision: net)
+        m.setattr(asker, "small_logits", full)
         with pytest.raises(MemoryError, match="batch_size"): model.predict(image)
     assert (label(model, image) == expected).all()
 

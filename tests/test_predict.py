@@ -20,8 +20,9 @@ from torch import nn
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
 from segnb.infer import fuse
+from segnb.infer.asker import Asker
 from segnb.infer.disk import Growing, read_rows
-from segnb.infer.predict import Asker, predict_images
+from segnb.infer.predict import predict_images
 from segnb.infer.rows import Job, Scene, overlap_tile
 from segnb.models import FastSCNN
 

@@ -11,7 +11,7 @@ import segnb.infer.rows as rows
 from segnb.data.scenes import draw_scene, scene_classes
 from segnb.data.transforms import Compose, Normalize
 from segnb.geo import nodata_of
-from segnb.infer.rows import check_regions, within
+from segnb.infer.regions import check_regions, within
 from segnb.models import FastSCNN
 
 FIELD = [[(20, 20), (90, 25), (80, 80), (15, 70)], [(40.5, 40), (60, 40), (60, 60.25), (40.5, 60)]]  # With a pond in it

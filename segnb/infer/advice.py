@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from ..data.images import overlay, to_rgb
 from ..figures import figure
+from .answers import label_of
+from .asker import Asker, answering, size_rules
 from .fuse import small_logits
-from .predict import Asker, answering, label_of, predict_tiles, read_source, size_rules
+from .predict import predict_tiles, read_source
 from .rows import Job
 from .tiles import Box, Tile, tile_grid
 from ..nets.layers import resize

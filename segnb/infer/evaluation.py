@@ -18,8 +18,8 @@ from ..boundary import BoundaryScore
 from ..data.batches import Batches, equal_batches
 from ..data.datasets import SegDataset
 from ..data.sample import undo
+from .asker import Asker, fitted, size_rules
 from .interpret import Details
-from .predict import Asker, fitted, size_rules
 from ..metrics import ConfusionMatrix
 from ..strips import classes_of
 from ..train.events import EvalStep

@@ -16,10 +16,12 @@ import numpy as np
 from ..data.datasets import SegDataset
 from ..data.transforms import Compose
 from .advice import Reach, SeamReport, TileAdvice, reach_of, seam_report, tile_advice
+from .answers import Uncertainty
 from .disk import Scores, predict_to_disk
 from .fuse import Precision
-from .predict import Prediction, Uncertainty, predict_images
-from .rows import Blend, Job, Regions, Scene, check_meets, check_regions, overlap_tile
+from .predict import Prediction, predict_images
+from .regions import Regions, check_meets, check_regions
+from .rows import Blend, Job, Scene, overlap_tile
 from .views import Calibration, Looks, Views, calibrate, check_doubt, check_looks
 from ..options import Between, Pair, check_options
 
@@ -105,7 +107,7 @@ class Predicts:
         empty = scene.nodata if nodata == "auto" else nodata
         job = Job(asker, scene, tuple(tile_size), tuple(pad_size), batch_size, blend, empty, check_regions(regions),  # type: ignore[arg-type]
                   check_doubt(uncertainty, looks))
-        check_meets(job.regions, scene)
+        check_meets(job.regions, scene.width, scene.height)
         if out is not None: return predict_to_disk(job, out, scores, overwrite, self.labels, img_file)
         if scores is not None: raise ValueError(f"`scores` must come with `out`, got {scores!r}; in memory, read `score_map`")
         return overlap_tile(job, img_file, self.labels)

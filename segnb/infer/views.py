@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ..data.batches import Batch
 from ..figures import figure
+from .asker import Asker, answering, size_rules
 from .fuse import inference_copy, small_logits
-from .predict import Asker, answering, predict_images, size_rules
+from .predict import predict_images
 from ..nets.layers import resize
 
 # %% ../../nbs/56_infer.views.ipynb #Views
