@@ -33,6 +33,7 @@ from .train.state import *
 from .train.stepper import *
 from .train.logs import *
 from .draw import *
+from .infer.packed import *
 from .infer.fuse import *
 from .infer.tiles import *
 from .infer.regions import *
