@@ -51,6 +51,7 @@ from .weights.files import *
 from .weights.names import *
 from .weights.records import *
 from .weights.fetch import *
+from .weights.tables import *
 from .weights.pretrained import *
 from .postmortem import *
 from .plan import *

@@ -8,7 +8,7 @@ __all__ = ['starting_weights', 'make_stepper', 'training_batches', 'check_prunin
 # %% ../nbs/65_learning.ipynb #imports
 import copy
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from .data.batches import Batches, training_batch, worker_error
 from .data.datasets import check_finite
 from .data.transforms import Compose, Normalize
-from .infer.evaluation import judge
+from .infer.evaluation import judge, last_value
 from .missed import Missed, missed_classes, why_missed
 from .nets.channels import prune_net, ratios_of
 from .objective import make_loss
@@ -36,9 +36,9 @@ from .train.state import chance, read_checkpoint, set_chance, shapes_of, write_s
 from .train.stepper import Manner, Stepper, pick_precision
 from .weights.fetch import fetch, weights_folder
 from .weights.files import read_weights
-from .weights.names import read_sensitivities
 from .weights.pretrained import fit_weights
-from .weights.records import find_record, picture_sets
+from .weights.records import find_record, kind_of, picture_sets
+from .weights.tables import pruning_table
 
 # %% ../nbs/65_learning.ipynb #starting_weights
 def starting_weights(
@@ -65,8 +65,7 @@ def _given(model, state, loaded):
 
 def _published(model, pictures, transforms):
     "Fetch and load what was published for a model"
-    name, variant = type(model).__name__, str(getattr(model, "backbone", getattr(model, "width", "")))
-    record, who = find_record(name, variant, pictures), f"{name} {variant}".strip()
+    record, who = find_record(*kind_of(model), pictures), " ".join(kind_of(model)).strip()
     if model.has_learned: yield Noted(f"this model has learned already, so {pictures} is not loaded over it; build a new one to start afresh")
     elif record is None: yield Noted(f"nothing has been published for {who}; it starts from random weights")
     else:
@@ -147,24 +146,23 @@ def _augment(sample, rng, transforms, check):
 def check_pruning(
     model,        # A segmenter
     given: dict,  # The options of `train`
-):
-    "Raise unless a model can be pruned now"
-    if given["resume_checkpoint"]: return
-    read_sensitivities(given["sensitivities_file"], model.net.state_dict())
+) -> dict[str, dict[float, float]]:  # Relative loss by share, by weight
+    "The table by which a model is pruned; raises unless it can be pruned now"
     if model.pruned:
         raise ValueError("`sensitivities_file` must be None for a model that was pruned already; pass sensitivities_file=None to train it on")
     if isinstance(given["optimizer"], torch.optim.Optimizer):
         raise ValueError("`optimizer` must be a function from weights to an optimizer when a model is pruned, because pruning makes new weights; "
                          "pass lambda weights: torch.optim.SGD(weights, ...)")
+    return last_value(pruning_table(model, given["sensitivities_file"]))
 
 
 def prune(
     model,                    # A segmenter; it is changed
-    sensitivities_file: str | Path,  # What `sensitivities` or PaddleX wrote
+    table: Mapping[str, Mapping[float, float]],  # Relative loss of mIoU by share, by weight
     eval_metric_loss: float,  # Relative loss of mIoU that each group of channels may cost, from 0 to 1
 ) -> str:                     # What that has saved
     "Cut the channels that a model can do without"
-    ratios = ratios_of(read_sensitivities(sensitivities_file, model.net.state_dict()), eval_metric_loss)
+    ratios = ratios_of(table, eval_metric_loss)
     if not ratios: return f"nothing was pruned: no group of channels can be cut at eval_metric_loss={eval_metric_loss}"
     with model.lock:
         saved = prune_net(model.net, ratios)
@@ -181,8 +179,8 @@ class Training:
         given: dict,  # The options of `train`
     ):
         check_plan(model, given)
-        if given["sensitivities_file"] is not None: check_pruning(model, given)
         self.model, self.given, resume = model, given, given["resume_checkpoint"]
+        table = check_pruning(model, given) if given["sensitivities_file"] is not None and not resume else None
         self.saved: dict = read_checkpoint(model, resume) if resume else {}
         there, here = self.saved.get("notes", {}).get("labels"), given["train_dataset"].labels
         if there and here: check_order("train_dataset", here, "`resume_checkpoint`", there)
@@ -190,8 +188,8 @@ class Training:
         device, self.folder = pick_device(given["device"]), make_folder(given["save_dir"])
         if self.saved and self.saved["notes"]["pruned"] and not model.pruned: model.thin(shapes_of(_weights(self.saved["folder"])))
         model.net.to(device)
-        if given["sensitivities_file"] is not None and not resume:   # Before the optimizer is made, since it makes new weights
-            self.begin = [*self.begin, Noted(prune(model, given["sensitivities_file"], given["eval_metric_loss"]))]
+        if table is not None:   # Before the optimizer is made, since it makes new weights
+            self.begin = [*self.begin, Noted(prune(model, table, given["eval_metric_loss"]))]
         self.batches = training_batches(model, given)
         self.stepper = make_stepper(model, given, device, len(self.batches))
         self.asked, self.told = set[int](), set[int]()   # Classes that were not found: the cause was looked for, and named

@@ -22,7 +22,7 @@ from .options import Between, check_options
 from .plan import check_data
 from .progress import going_through
 from .segmenter import Segmenter
-from .weights.names import read_sensitivities
+from .weights.tables import pruning_table, read_sensitivities
 
 # %% ../nbs/69_pruning.ipynb #sensitivities
 _tenths = tuple(i / 10 for i in range(1, 10))
@@ -71,11 +71,11 @@ def sensitivities(
 # %% ../nbs/69_pruning.ipynb #draw_sensitivities
 def savings(
     model: Segmenter,                # Not changed
-    sensitivities_file: str | Path,  # What `sensitivities` or PaddleX wrote
+    sensitivities_file: str | Path,  # What `sensitivities` or PaddleX wrote, or 'DEFAULT'
     losses: Sequence[float] = (0.0, *_tenths),  # Relative losses of mIoU that each group may cost
 ) -> list[tuple[float, float, float]]:  # Loss, and the shares of parameters and multiply-adds that are left
     "What pruning would leave of a model"
-    table, rows = read_sensitivities(sensitivities_file, model.net.state_dict()), []
+    table, rows = last_value(pruning_table(model, sensitivities_file)), []
     for loss in losses:
         net = model.build_net()
         net.load_state_dict(model.net.state_dict())
@@ -86,7 +86,7 @@ def savings(
 
 def draw_sensitivities(
     model: Segmenter,                # Not changed
-    sensitivities_file: str | Path,  # What `sensitivities` or PaddleX wrote
+    sensitivities_file: str | Path,  # What `sensitivities` or PaddleX wrote, or 'DEFAULT'
     losses: Sequence[float] = (0.0, *_tenths),  # Relative losses of mIoU that each group may cost
 ):                                   # A matplotlib figure
     "Draw the loss that is tolerated against the size that is saved"

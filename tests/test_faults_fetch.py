@@ -23,6 +23,7 @@ from segnb.data.transforms import Compose, Normalize
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet
 from segnb.weights.fetch import download, fetch
 from segnb.weights.records import Record, Source, records
+from segnb.weights.tables import home
 
 BODY = bytes(range(256)) * 4096
 
@@ -145,7 +146,7 @@ def test_g4_a_folder_that_takes_no_files(case, mount, server, tmp_path):
         if case == "read-only": (tmp_path / "cache").chmod(0o555)
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000,) * 2) if case == "full" else os.getuid() or os.setuid(65534)
         done = subprocess.run(call, capture_output=True, text=True, preexec_fn=limit)
-    assert "fetched weights cannot be kept here" in done.stdout and "SEGNB_WEIGHTS" in done.stdout and str(tmp_path / "cache") in done.stdout, done
+    assert "what is fetched cannot be kept here" in done.stdout and "SEGNB_WEIGHTS" in done.stdout and str(tmp_path / "cache") in done.stdout, done
     assert done.stdout.rstrip().endswith("[]")
 
 
@@ -181,7 +182,7 @@ def test_g5_addresses(address, tmp_path):
 
 
 def test_g5_all_records_are_secure():
-    assert all(s.address.startswith("https://") for r in records for s in r.sources)
+    assert all(s.address.startswith("https://") for r in records for s in r.sources) and home.startswith("https://")
 
 
 def test_g6_bombs_from_the_net(away, server, data, tmp_path, monkeypatch):

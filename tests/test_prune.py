@@ -2,7 +2,9 @@
 
 import json
 import pickle
+import threading
 import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ import segnb
 from segnb.data.datasets import SegDataset
 from segnb.data.scenes import write_scenes
 from segnb.data.transforms import Compose, Normalize
+from segnb.infer.evaluation import last_value
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
 from segnb.nets.channels import chosen, cut, find_channels, prune_net, ratios_of, silenced
 from segnb.paddlex import load_paddlex
 from segnb.pruning import savings, sensitivities
-from segnb.weights.names import paddlex_name, read_sensitivities
+from segnb.weights.names import paddlex_name
+from segnb.weights.tables import pruning_table, read_sensitivities
 
 MODELS = {"FastSCNN": lambda: FastSCNN(4, multi_loss_weight=[1.0, 0.4, 0.4]),
           "UNet": lambda: UNet(4), "UNet deconv": lambda: UNet(4, upsample_mode="deconv"),
@@ -133,8 +137,6 @@ def test_bad_tables_change_nothing(sets, tmp_path, capsys):
                                ("nothing.json", FileNotFoundError, "no sensitivities file")]:
         with pytest.raises(error, match=words):
             model.train(1, sets[0], 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file=tmp_path / name)
-    with pytest.raises(NotImplementedError, match="'DEFAULT'.*measure your own"):
-        model.train(1, sets[0], 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file="DEFAULT")
     with pytest.raises(ValueError, match="must be a function from weights to an optimizer"):
         model.train(1, sets[0], 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file=table_of(model, tmp_path / "good.json"),
                     optimizer=torch.optim.SGD(model.net.parameters(), 0.1))
@@ -180,3 +182,107 @@ def test_savings_grow_with_the_loss_that_is_borne(tmp_path):
     rows = savings(model, tmp_path / "t.json", (0.0, 0.2, 0.9))
     parameters, macs = [r[1] for r in rows], [r[2] for r in rows]
     assert parameters[0] == macs[0] == 1 and sorted(parameters, reverse=True) == parameters and sorted(macs, reverse=True) == macs and macs[-1] < 0.3
+
+
+class Shelf(BaseHTTPRequestHandler):
+    "Serves what lies on the server's shelf, as PaddleX's server would"
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        if self.path not in self.server.shelf: return self.send_error(404)
+        body, promised = self.server.shelf[self.path]
+        self.send_response(200)
+        if promised: self.send_header("Content-Length", str(promised))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_): pass
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    "A server on this machine in the place of PaddleX's; path to content and its promised length"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
+    server.shelf, server.asked, server.daemon_threads = {}, [], True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("segnb.weights.tables.home", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv("SEGNB_WEIGHTS", str(tmp_path / "cache"))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def paddlexs_table(model, loss=0.01):
+    "As PaddleX pickles it: its names, NumPy's numbers, protocol 3"
+    names = [paddlex_name(n) for n in find_channels(model.net).groups()]
+    return pickle.dumps({n: {np.float64(0.5): np.float64(loss)} for n in names}, 3)
+
+
+@pytest.mark.parametrize("make,file", [(lambda: FastSCNN(5), "fast_scnn"), (lambda: UNet(5), "unet"), (lambda: HRNet(5, 18), "hrnet_w18"),
+                                       (lambda: DeepLabv3p(5, "MobileNetV2_x0.25"), "deeplab_mobilenetv2_x0.25_with_aspp_decoder"),
+                                       (lambda: DeepLabv3p(5, "Xception41"), "deeplab_xception41_with_aspp_decoder")],
+                         ids=["FastSCNN", "UNet", "HRNet", "MobileNetV2", "Xception"])
+def test_published_tables_are_found_and_fetched_once(shelf, make, file):
+    model = make()
+    shelf.shelf[f"/{file}.sensitivities"] = paddlexs_table(model), None
+    for _ in range(2): assert last_value(pruning_table(model, "DEFAULT")).keys() == set(find_channels(model.net).groups())
+    assert shelf.asked == [f"/{file}.sensitivities"]
+
+
+def test_a_training_prunes_by_the_published_table(shelf, sets, tmp_path):
+    train, val = sets
+    model, said = FastSCNN(5), []
+    shelf.shelf["/fast_scnn.sensitivities"] = paddlexs_table(model), None
+    model.train(1, train, 2, val, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file="DEFAULT",
+                observers=[lambda e: said.append(getattr(e, "message", ""))])
+    assert model.pruned and any(m.startswith("pruned ") for m in said)
+    model = FastSCNN(5)
+    assert savings(model, "DEFAULT", (0.05,))[0][1] < 0.5
+    model.train(2, train, 2, val, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file="DEFAULT", resume_checkpoint=tmp_path / "out")
+    assert model.completed_epochs == 2 and len(shelf.asked) == 1
+
+
+@pytest.mark.parametrize("case", ["truncated", "broken line", "hostile", "another network", "page of a proxy", "not finite", "gone"])
+def test_bad_published_tables_change_nothing(shelf, sets, tmp_path, case, capsys):
+    "What arrives is thrown away with a reason, so that the next attempt fetches again; the model stays whole"
+    model, (train, _) = FastSCNN(5), sets
+    good, before = paddlexs_table(model), {n: t.clone() for n, t in model.net.state_dict().items()}
+    body, promised, error, words = {
+        "truncated": (good[:-40], None, ValueError, "cannot be read as sensitivities"),
+        "broken line": (good[:-40], len(good), ConnectionError, "the line broke|bytes read"),
+        "hostile": (pickle.dumps({"x": {0.1: Runs()}}), None, ValueError, "only arrays are allowed"),
+        "another network": (paddlexs_table(UNet(5)), None, ValueError, "measured on another network"),
+        "page of a proxy": (b"<html>sign in</html>", None, ValueError, "cannot be read as sensitivities"),
+        "not finite": (paddlexs_table(model, float("nan")), None, ValueError, "losses by shares between 0 and 1"),
+        "gone": (None, None, ConnectionError, "Not Found")}[case]
+    if body is not None: shelf.shelf["/fast_scnn.sensitivities"] = body, promised
+    learn = lambda: model.train(1, train, 2, save_dir=tmp_path / "out", pretrain_weights=None, sensitivities_file="DEFAULT")
+    with pytest.raises(error, match=words) as told: learn()
+    for word in ("fast_scnn.sensitivities", "sensitivities(model, eval_dataset, 'sensitivities.json')"): assert word in str(told.value)
+    assert all(torch.equal(before[n], t) for n, t in model.net.state_dict().items()) and not model.pruned
+    assert not (tmp_path / "out").exists() and not (tmp_path / "cache/fast_scnn.sensitivities").exists() and "run" not in capsys.readouterr().out
+    shelf.shelf["/fast_scnn.sensitivities"] = good, len(good)
+    learn()
+    assert model.pruned
+
+
+def test_a_table_without_a_line(sets, tmp_path, monkeypatch):
+    "The error names address, file, folder and the way out; a file put there by hand is taken, and never thrown away"
+    monkeypatch.setenv("SEGNB_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setattr("segnb.weights.tables.home", "https://127.0.0.1:9/slim_prune/")
+    model = UNet(5)
+    with pytest.raises(ConnectionError) as told: last_value(pruning_table(model, "DEFAULT"))
+    for word in ("https://127.0.0.1:9/slim_prune/unet.sensitivities", "as unet.sensitivities", str(tmp_path / "cache"), "measure your own"):
+        assert word in str(told.value), str(told.value)
+    assert "pretrain" not in str(told.value)
+    (tmp_path / "cache" / "unet.sensitivities").write_bytes(b"by hand")
+    with pytest.raises(ValueError, match="lay there before; remove it"): last_value(pruning_table(model, "DEFAULT"))
+    (tmp_path / "cache" / "unet.sensitivities").write_bytes(paddlexs_table(model))
+    assert last_value(pruning_table(model, "DEFAULT"))
+
+
+@pytest.mark.parametrize("make", [lambda: HRNet(5, "18_small_v1"), lambda: HRNet(5, 60), lambda: DeepLabv3p(5, "MobileNetV3_large_x1_0_ssld")],
+                         ids=["small", "60", "MobileNetV3"])
+def test_networks_without_a_published_table(make):
+    with pytest.raises(ValueError, match="`sensitivities_file` must be a path for .*, got 'DEFAULT'.*measure your own"):
+        last_value(pruning_table(make(), "DEFAULT"))

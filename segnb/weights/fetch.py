@@ -91,6 +91,8 @@ def _check(part, total, sha256):
 def fetch(
     sources: Sequence[Source],  # Best first
     folder: Path,               # Where files are kept
+    what: str = "pretrained weights",  # They are, for messages
+    instead: str = "pass pretrain_weights=None to start from random weights",  # What else can be done, for messages
 ) -> Generator[tuple[str, int, int], None, Source]:  # File, bytes that have arrived, bytes in all; returns the source whose file lies there
     "Get one of several files, from the folder or from the net"
     for s in sources:
@@ -101,10 +103,10 @@ def fetch(
             for done, total in _once(s, folder): yield s.file, done, total
             return s
         except (OSError, HTTPException) as e:
-            if getattr(e, "errno", None) in _no_place: raise _elsewhere(e, folder) from None
+            if getattr(e, "errno", None) in _no_place: raise _elsewhere(e, folder, instead) from None
             reasons.append(f"{s.address}\n  as {s.file} ({getattr(e, 'reason', None) or e or type(e).__name__})")
-    raise ConnectionError("pretrained weights could not be fetched. Download one of these files elsewhere, and put it into the folder "
-                          f"{folder} under the name given; or pass pretrain_weights=None to start from random weights\n" + "\n".join(reasons))
+    raise ConnectionError(f"{what} could not be fetched. Download one of these files elsewhere, and put it into the folder "
+                          f"{folder} under the name given; or {instead}\n" + "\n".join(reasons))
 
 
 _no_place = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST
@@ -123,7 +125,7 @@ def _once(source, folder):
             yield 0, 0
 
 
-def _elsewhere(error, folder):
+def _elsewhere(error, folder, instead):
     "Words for a folder that takes no files"
-    return type(error)(error.errno, f"fetched weights cannot be kept here ({error.strerror}); name another folder by the environment variable "
-                                    "SEGNB_WEIGHTS, or pass pretrain_weights=None", str(folder))
+    return type(error)(error.errno, f"what is fetched cannot be kept here ({error.strerror}); name another folder by the environment variable "
+                                    f"SEGNB_WEIGHTS, or {instead}", str(folder))

@@ -6,14 +6,9 @@
 __all__ = ['paddlex_name']
 
 # %% ../../nbs/61_weights.names.ipynb #imports
-import json
-import pickle
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-
-from .files import unpickle
 
 # %% ../../nbs/61_weights.names.ipynb #paddlex_name
 _slashed = {"conv.weight": "/weights", "conv.bias": "/biases", "deconv.weight": "/weights", "bn.weight": "/BatchNorm/gamma",
@@ -201,35 +196,3 @@ def translate(
     known = set(theirs), set(ours)
     found = [(name, colours, {t: o for t, o in names.items() if t in known[0]}) for name, colours, names in tried]
     return max(found, key=lambda f: len(known[1] & set(f[2].values())))
-
-# %% ../../nbs/61_weights.names.ipynb #read_sensitivities
-def read_sensitivities(
-    path: str | Path,       # A `.json` of segnb, or what PaddleX saved; 'DEFAULT' cannot be had
-    ours: Iterable[str],    # Names of the weights of our network
-) -> dict[str, dict[float, float]]:  # Relative loss by share that is cut, by our name of the weight
-    "Read how much loss the convolutions of a network bear"
-    if str(path) == "DEFAULT":
-        raise NotImplementedError("`sensitivities_file='DEFAULT'`: the tables that PaddleX measured on Cityscapes are not fetched; "
-                                  "measure your own with sensitivities(model, eval_dataset, 'sensitivities.json'), or give the path of a file")
-    if not Path(path).is_file(): raise FileNotFoundError(f"there is no sensitivities file {path}")
-    try:
-        data = Path(path).read_bytes()
-        found = json.loads(data)["sensitivities"] if data[:1] == b"{" else unpickle(data)
-        losses = {str(n): {float(s): float(v) for s, v in curve.items()} for n, curve in found.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, pickle.UnpicklingError, IndexError) as e:
-        raise ValueError(f"{path} cannot be read as sensitivities: {e!r}") from None
-    _check_sensitivities(path, losses)
-    names = {n: n for n in ours}
-    if not losses.keys() <= names.keys(): names |= {paddlex_name(n): n for n in names if not n.endswith("num_batches_tracked")}
-    if strange := [n for n in losses if n not in names]:
-        raise ValueError(f"{path} was measured on another network: {len(strange)} of its {len(losses)} weights are not in this one, "
-                         f"such as {', '.join(strange[:5])}")
-    return {names[n]: curve for n, curve in losses.items()}
-
-
-def _check_sensitivities(path, losses):
-    "Raise unless shares are shares and losses are numbers"
-    if not losses: raise ValueError(f"{path} must hold at least one weight, got none; was the model that was measured an exported one?")
-    for name, curve in losses.items():
-        if not curve or not all(0 < s < 1 and v == v and abs(v) < 1e6 for s, v in curve.items()):
-            raise ValueError(f"{path} must hold losses by shares between 0 and 1, got {curve} for {name}")

@@ -110,6 +110,13 @@ def find_record(
     found = {r.pictures: r for r in records if (r.model, r.variant) == (model, variant)}
     return next((found[c] for c in (pictures, *picture_sets) if c in found), None)
 
+
+def kind_of(
+    model,               # A segmenter
+) -> tuple[str, str]:    # Its class, and its backbone or width; '' where there is only one
+    "Under which words something was published for a model"
+    return type(model).__name__, str(getattr(model, "backbone", getattr(model, "width", "")))
+
 # %% ../../nbs/62_weights.records.ipynb #weights_table
 class WeightsTable:
     "Every published file, as a table in a notebook and as lines elsewhere"
