@@ -119,6 +119,23 @@ def write_chunks(
     array = _zarr(path).create_array(new, shape=tuple(shape), dtype=dtype, chunks=(min(side, h), min(side, w), *bands), fill_value=fill,
                                      dimension_names=("y", "x", "class")[: len(shape)], attributes=notes or {})
     for y in range(0, h, side): array[y : y + side] = rows(y, min(side, h - y))
+    _replace(path, new)
+
+
+def _replace(path, new):
+    "Put a new folder in the place of what stands there, which is kept until that is done"
+    old = path.with_name(path.name + ".old")
+    if path.exists():
+        _remove(old)
+        path.rename(old)
+    try: new.rename(path)
+    except OSError:
+        if old.exists(): old.rename(path)
+        raise
+    _remove(old)
+
+
+def _remove(path):
+    "Remove a folder or a file, if it is there"
     if path.is_dir(): shutil.rmtree(path)
     else: path.unlink(missing_ok=True)
-    new.rename(path)
