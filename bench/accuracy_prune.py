@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 from segnb.data.augment import ResizeRangeScaling
 from segnb.data.datasets import SegDataset
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, ResizeByLong
@@ -32,14 +34,16 @@ def main():
     p.add_argument("--crop", type=int, default=128)
     p.add_argument("--loss", type=float, nargs="+", default=[0.05])
     p.add_argument("--judged", type=int, default=8, help="pictures that sensitivities are measured on")
+    p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
+    torch.manual_seed(a.seed)
     folder = SHARED / "data" / a.data
     def part(kind, *transforms, shuffle=False):
         return SegDataset(folder, folder / f"{kind}_list.txt", folder / "labels.txt", Compose([*transforms, Normalize()]), 0, shuffle=shuffle)
     train = part("train", ResizeRangeScaling(a.side, int(1.3 * a.side)), RandomHorizontalFlip(), RandomPaddingCrop(a.crop), shuffle=True)
     val, few = part("val", ResizeByLong(a.side)), part("val", ResizeByLong(a.side))
     few.file_list = few.file_list[:: max(1, len(val) // a.judged)]
-    common = dict(train_dataset=train, train_batch_size=8, pretrain_weights=None)
+    common = dict(train_dataset=train, train_batch_size=8, pretrain_weights=None, seed=a.seed)
 
     def learn(model, epochs, **options):
         with tempfile.TemporaryDirectory() as out:

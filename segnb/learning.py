@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from .data.batches import Batches, training_batch, worker_error
 from .data.datasets import check_finite
 from .data.transforms import Compose, Normalize
 from .infer.evaluation import judge, last_value
-from .missed import Missed, missed_classes, why_missed
+from .missed import Holders, Missed, missed_classes, why_missed
 from .nets.channels import prune_net, ratios_of
 from .objective import make_loss
 from .plan import check_order, check_plan, make_folder, pick_device
@@ -32,7 +31,7 @@ from .train.logs import visualdl_log
 from .train.loop import keep_models, training_events
 from .train.observers import EarlyStop, EventLog, History, TimeLimit
 from .train.schedule import default_optimizer, learning_rate_at, own_optimizer, set_rate
-from .train.state import chance, read_checkpoint, set_chance, shapes_of, write_state
+from .train.state import chance, read_checkpoint, saved_weights, set_chance, shapes_of, write_state
 from .train.stepper import Manner, Stepper, pick_precision
 from .weights.fetch import fetch, weights_folder
 from .weights.files import read_weights
@@ -186,7 +185,7 @@ class Training:
         if there and here: check_order("train_dataset", here, "`resume_checkpoint`", there)
         self.begin: Iterable[Event] = () if resume else starting_weights(model, given["pretrain_weights"], given["train_dataset"].transforms)
         device, self.folder = pick_device(given["device"]), make_folder(given["save_dir"])
-        if self.saved and self.saved["notes"]["pruned"] and not model.pruned: model.thin(shapes_of(_weights(self.saved["folder"])))
+        if self.saved and self.saved["notes"]["pruned"] and not model.pruned: model.thin(shapes_of(saved_weights(self.saved["folder"])))
         model.net.to(device)
         if table is not None:   # Before the optimizer is made, since it makes new weights
             self.begin = [*self.begin, Noted(prune(model, table, given["eval_metric_loss"]))]
@@ -222,6 +221,8 @@ class Training:
         val, epochs, every, history = self.given["eval_dataset"], self.given["num_epochs"], self.given["save_interval_epochs"], self.model.history
         yield TrainBegin(epochs, len(self.batches), 0 if val is None else -(-len(val) // self.given["eval_batch_size"]), str(self.folder),
                          len(history.losses))
+        if damaged := self.saved.get("damaged"):
+            yield Warned(f"going on from {self.saved['folder']}, because what was saved later is damaged: {'; '.join(damaged)}")
         if self.saved and len(history.epoch_ends) >= epochs:
             return (yield Noted(f"nothing is left to do: {len(history.epoch_ends)} epochs are done, and num_epochs={epochs}"))
         yield from self._left_out()
@@ -254,7 +255,7 @@ class Training:
         "Put everything back to where it was; returns the losses of the epoch that was broken off"
         folder, notes, state = (self.saved[k] for k in ("folder", "notes", "state"))
         history, model = self.model.history, self.model
-        with model.lock: model.net.load_state_dict(_weights(folder))
+        with model.lock: model.net.load_state_dict(saved_weights(folder))
         self.stepper.restore(state["stepper"])
         set_chance(state["chance"])
         model.completed_epochs = notes["completed_epochs"]
@@ -277,10 +278,10 @@ class Training:
         "Why classes that occur are not found: asked when they have not been for a while and at the end, told once"
         new = [n for n in missed_classes(self.model.history.metrics, last) if n not in (self.told if last else self.asked)]
         if not new: return
-        causes, kept = dict[str, list[int]](), chance()
+        causes, kept, held = dict[str, list[int]](), chance(), Holders(self.given["train_dataset"], tuple(new))
         for number in new:
             self.asked.add(number)
-            with self.model.lock: causes.setdefault(_why(self._missed(number)), []).append(number)
+            with self.model.lock: causes.setdefault(_why(self._missed(number, held)), []).append(number)
         set_chance(kept)
         names = dict(enumerate(self.model.labels))
         for words, numbers in causes.items():
@@ -289,9 +290,9 @@ class Training:
             who = ", ".join(f"{i} ({names[i]})" if i in names else str(i) for i in numbers)
             yield Warned(f"never found in the evaluation: class {who}. Post-mortem: {words}")
 
-    def _missed(self, number):
+    def _missed(self, number, held):
         model, given, history = self.model, self.given, self.model.history
-        return Missed(number, given["train_dataset"], given["eval_dataset"], model.net, model.input_channel, model.ignore_index,
+        return Missed(number, held, given["eval_dataset"], model.net, model.input_channel, model.ignore_index,
                       model.weight_of_classes, history.losses, history.lrs[-1], np.array(history.metrics[-1]["category_recall"], float))
 
     def _cause(self):
@@ -318,6 +319,3 @@ def _why(case):
 
 
 def _plan(given): return {k: given[k] for k in ("train_batch_size", "learning_rate", "num_epochs", "seed")} | {"samples": len(given["train_dataset"])}
-
-
-def _weights(folder): return safetensors.torch.load_file(folder / "weights.safetensors")

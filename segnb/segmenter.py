@@ -34,7 +34,7 @@ from .spec import from_spec, to_spec
 from .train.events import Event, Run, interruptible, run
 from .train.observers import History, progress
 from .train.schedule import Schedule
-from .train.state import read_notes, shapes_of
+from .train.state import WEIGHTS, read_notes, saved_weights, shapes_of
 from .train.stepper import Digits, Ema
 from .weights.pretrained import Loaded
 
@@ -172,7 +172,7 @@ class Segmenter(Predicts):
 
     def _take(self, folder):
         "Go on with the weights of a saved model of this very kind"
-        weights, notes = safetensors.torch.load_file(Path(folder) / "weights.safetensors"), read_notes(Path(folder))
+        weights, notes = saved_weights(Path(folder)), read_notes(Path(folder))
         with self.lock: self.net.load_state_dict(weights)
         self.completed_epochs = notes["completed_epochs"]
 
@@ -229,7 +229,7 @@ class Segmenter(Predicts):
                      completed_epochs=self.completed_epochs, metrics=to_spec(metrics))
         check_room(path, sum(t.nbytes for t in state.values()))
         with self.lock, whole_folder(path) as new:
-            safetensors.torch.save_file(state, new / "weights.safetensors")
+            safetensors.torch.save_file(state, new / WEIGHTS)
             (new / "model.json").write_text(json.dumps(notes, indent=1, allow_nan=False), encoding="utf-8")
             if more: more(new)
 
@@ -255,7 +255,7 @@ def open_model(
     folder = find_folder(model_dir)
     notes = read_notes(folder)
     model = _made(folder / "model.json", notes)
-    _fill(model, folder / "weights.safetensors", notes.get("pruned", False))
+    _fill(model, folder, notes.get("pruned", False))
     model.labels, model.completed_epochs, model.temperature = notes["labels"], notes["completed_epochs"], notes.get("temperature", 1.0)
     model.colours = {index: tuple(rgb) for index, *rgb in notes.get("colours", [])}
     return model
@@ -281,9 +281,9 @@ def _made(path, notes):
     return model
 
 
-def _fill(model, path, pruned):
-    "Give a model the weights of a file"
-    state = safetensors.torch.load_file(path)
+def _fill(model, folder, pruned):
+    "Give a model its saved weights"
+    path, state = folder / WEIGHTS, saved_weights(folder)
     try:
         if pruned: model.thin(shapes_of(state))
         model.net.load_state_dict(state)

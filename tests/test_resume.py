@@ -27,6 +27,7 @@ from segnb.all import (
     StepEnd,
     Stop,
     UNet,
+    Warned,
     load_model,
     read_events,
     write_scenes,
@@ -171,3 +172,28 @@ def test_what_can_not_be_gone_on_from(folder, whole, tmp_path):
     events = FastSCNN(num_classes=5).training(EPOCHS, train, 2, val, save_dir=tmp_path, resume_checkpoint=whole)
     said = [e.message for e in events if isinstance(e, Noted)]
     assert said == [f"nothing is left to do: {EPOCHS} epochs are done, and num_epochs={EPOCHS}"]
+
+
+def test_the_newest_model_is_damaged(folder, whole, tmp_path, capsys):
+    "One warning names it and the reason, the one before is gone on from, and the run ends as if nothing had happened"
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    forget(tmp_path, 3)
+    for name, spoilt in (("model.json", b"{"), ("weights.safetensors", None), ("train_state.json", b"")):
+        file = tmp_path / "epoch_3" / name
+        kept, data = file.read_bytes(), bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data if spoilt is None else spoilt)
+        model, (train, val) = FastSCNN(num_classes=5), sets(folder)
+        events = list(model.training(2, train, 2, val, save_dir=tmp_path, resume_checkpoint=tmp_path))
+        words = [e.message for e in events if isinstance(e, Warned)]
+        assert len(words) == 1 and f"going on from {tmp_path / 'epoch_2'}" in words[0] and str(tmp_path / "epoch_3") in words[0], words
+        if name != "train_state.json": file.write_bytes(kept)
+    learn(folder, tmp_path)   # With the last of the three faults
+    assert "what was saved later is damaged" in capsys.readouterr().out
+    same(whole / f"epoch_{EPOCHS}", tmp_path / f"epoch_{EPOCHS}")
+
+
+def test_all_models_are_damaged(folder, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    for state in tmp_path.glob("*/train_state.json"): state.write_text("{}")
+    with pytest.raises(ValueError, match="train_state.json is damaged"): learn(folder, tmp_path)

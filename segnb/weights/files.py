@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 
 from ..folders import MANIFEST, find_folder
+from ..train.state import WEIGHTS
 
 # %% ../../nbs/60_weights.files.ipynb #unpickle
 def _bytes(text, encoding):
@@ -151,7 +152,7 @@ def read_weights(
 
 def _from_folder(path):
     "Weights in a model folder of segnb or PaddleX, or one file each"
-    if (path / MANIFEST).exists(): return _from_file(find_folder(path) / "weights.safetensors")
+    if (path / MANIFEST).exists(): return _from_file(find_folder(path) / WEIGHTS)
     if (path / "model.pdparams").exists(): return _from_file(path / "model.pdparams")
     if (path / "__params__").exists():
         raise ValueError("it is an exported model, whose weights have lost their names; give the folder that training saved, such as best_model")
