@@ -17,7 +17,7 @@ from segnb.data.datasets import SegDataset
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, ResizeByLong
 from segnb.models import DeepLabv3p, FastSCNN, load_model
 from segnb.nets.channels import prune_net, ratios_of
-from segnb.pruning import savings, sensitivities
+from segnb.pruning import joint_sensitivities, savings, sensitivities
 from segnb.weights.tables import read_sensitivities
 
 SHARED = Path(os.environ.get("SEGNB_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -33,7 +33,8 @@ def main():
     p.add_argument("--side", type=int, default=256, help="long side of the pictures")
     p.add_argument("--crop", type=int, default=128)
     p.add_argument("--loss", type=float, nargs="+", default=[0.05])
-    p.add_argument("--judged", type=int, default=8, help="pictures that sensitivities are measured on")
+    p.add_argument("--judged", type=int, default=30, help="pictures that sensitivities are measured on")
+    p.add_argument("--joint", type=float, default=0.05, help="loss that all cuts together may cost at once")
     p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
     torch.manual_seed(a.seed)
@@ -62,12 +63,14 @@ def main():
             print(f"  at a loss of {loss:.2f}: {100 * parameters:.0f} % of the parameters, {100 * macs:.0f} % of the multiply-adds left", flush=True)
         _, after = learn(load_model(whole), a.more, learning_rate=0.02)
         say(f"not cut: mIoU {after:.3f} after {a.more} more epochs")
-        for loss in a.loss:
+        joint = Path(place) / "joint.json"
+        joint_sensitivities(load_model(whole), table, few, joint, a.joint)
+        for file, loss in [*((table, loss) for loss in a.loss), (joint, a.joint)]:
             cut = load_model(whole)
-            prune_net(cut.net, ratios_of(read_sensitivities(table, cut.net.state_dict()), loss))
+            prune_net(cut.net, ratios_of(read_sensitivities(file, cut.net.state_dict()), loss))
             at_once = cut.evaluate(val)["miou"]
-            (note,), after = learn(load_model(whole), a.more, learning_rate=0.02, sensitivities_file=table, eval_metric_loss=loss)
-            say(f"at a loss of {loss:.3f}: {note}; mIoU {before:.3f} before, {at_once:.3f} at once, {after:.3f} after {a.more} more epochs "
+            (note,), after = learn(load_model(whole), a.more, learning_rate=0.02, sensitivities_file=file, eval_metric_loss=loss)
+            say(f"{file.stem} at {loss}: {note}; mIoU {before:.3f} before, {at_once:.3f} at once, {after:.3f} after {a.more} more epochs "
                 f"({100 * (before - after) / before:.1f} % lost)")
 
 

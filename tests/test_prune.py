@@ -18,7 +18,7 @@ from segnb.infer.evaluation import last_value
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
 from segnb.nets.channels import chosen, cut, find_channels, prune_net, ratios_of, silenced
 from segnb.paddlex import load_paddlex
-from segnb.pruning import savings, sensitivities
+from segnb.pruning import joint_sensitivities, lost_together, savings, sensitivities
 from segnb.weights.names import paddlex_name
 from segnb.weights.tables import pruning_table, read_sensitivities
 
@@ -286,3 +286,28 @@ def test_a_table_without_a_line(sets, tmp_path, monkeypatch):
 def test_networks_without_a_published_table(make):
     with pytest.raises(ValueError, match="`sensitivities_file` must be a path for .*, got 'DEFAULT'.*measure your own"):
         last_value(pruning_table(make(), "DEFAULT"))
+
+
+def test_cuts_that_are_chosen_together_cost_together_what_they_may(sets, tmp_path):
+    "Really cut, the model loses what the table says, and no more than was allowed; `train` cuts just that"
+    train = val = sets[0]   # Seen before, so that there is something to lose
+    torch.manual_seed(0)
+    model = FastSCNN(5)
+    for m in model.net.modules():
+        if hasattr(m, "momentum"): m.momentum = 0.1   # A few steps must do
+    model.train(40, train, 2, save_dir=tmp_path / "out", pretrain_weights=None, learning_rate=0.05, save_interval_epochs=40)
+    before = {n: t.clone() for n, t in model.net.state_dict().items()}
+    rule = table_of(model, tmp_path / "rule.json")
+    found = joint_sensitivities(model, rule, val, tmp_path / "joint.json", loss=0.2)
+    assert all(torch.equal(before[n], t) for n, t in model.net.state_dict().items())
+    last = max(loss for curve in list(found.values())[-1:] for loss in curve.values())
+    base, most = model.evaluate(val)["miou"], lost_together(model, tmp_path / "joint.json", val, (0.2,))[0]
+    assert abs(most - last) < 1e-9 and most <= 0.2 < lost_together(model, rule, val, (0.05,))[0] and base > 0.4
+    names = []
+    cut_one = load_model(tmp_path / "out" / "epoch_40")
+    for e in cut_one.training(1, train, 2, save_dir=tmp_path / "thin", pretrain_weights=None, sensitivities_file=tmp_path / "joint.json",
+                              eval_metric_loss=0.2):
+        names.append(getattr(e, "message", ""))
+    assert f"pruned {len(found)} groups" in " ".join(names)
+    prune_net(model.net, ratios_of(found, 0.2))
+    assert abs((base - model.evaluate(val)["miou"]) / base - last) < 1e-3
