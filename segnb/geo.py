@@ -29,11 +29,35 @@ def _tags(path, codes):
     return [(code, int(tag.dtype), 0 if isinstance(value, str) else tag.count, value, True) for code, tag, value in found]
 
 
+def _world_file(path):
+    "The world file beside an image, if there is one"
+    kind = path.suffix.lower()
+    if kind not in (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".bmp"): return None
+    ends = kind[:2] + kind[-1] + "w", kind + "w", ".wld"
+    return next((f for end in ends for f in (path.with_suffix(end), path.with_suffix(end.upper())) if f.is_file()), None)
+
+
+def _from_world(file):
+    "The six numbers that carry a pixel's corner to its place, from a world file"
+    try: a, d, b, e, x, y = map(float, file.read_text().split())
+    except ValueError: raise ValueError(f"{file} must hold six numbers, one on each line, as a world file does; mend it, or move it away") from None
+    return a, b, x - (a + b) / 2, d, e, y - (d + e) / 2
+
+
+def _world_tags(file):
+    "The same as tags: scale and a point where north is up, else a matrix"
+    a, b, x, d, e, y = _from_world(file)
+    if b == d == 0 and a > 0 > e: return [(33550, 12, 3, (a, -e, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, x, y, 0.0), True)]
+    return [(34264, 12, 16, (a, b, 0.0, x, d, e, 0.0, y, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), True)]
+
+
 def place_tags(
     path: str | Path | None,  # Of an image, or None
 ) -> list[tuple]:             # For `TiffWriter`; empty if the image lies nowhere
-    "The tags of a GeoTIFF that say where it lies"
-    return _tags(path, geo_tags)
+    "The tags of a GeoTIFF that say where an image lies, its own or made of a world file beside it"
+    found = _tags(path, geo_tags)
+    file = None if path is None or any(tag[0] in geo_tags[:3] for tag in found) else _world_file(Path(path))
+    return found if file is None else [*_world_tags(file), *found]
 
 
 def nodata_of(
@@ -70,7 +94,7 @@ def _rasterio(path, why):
 
 def _speaks(path):
     "Whether a file is a TIFF whose head speaks of places; world files beside it count as well"
-    return any(path.with_suffix(end).exists() for end in (".tfw", ".tifw", ".wld")) or bool(_tags(path, (*geo_tags, nodata_tag)))
+    return path.suffix.lower() in (".tif", ".tiff") and _world_file(path) is not None or bool(_tags(path, (*geo_tags, nodata_tag)))
 
 
 def georeference(
@@ -79,7 +103,7 @@ def georeference(
     "Where on Earth the pixels of a file lie"
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"there is no image file {path}")
-    if not _speaks(path): return None
+    if not _speaks(path): return None if (file := _world_file(path)) is None else Georeference(_from_world(file))
     rasterio = _rasterio(path, "has a georeference")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
