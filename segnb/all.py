@@ -55,6 +55,7 @@ from .weights.tables import *
 from .weights.pretrained import *
 from .postmortem import *
 from .plan import *
+from .assembly import *
 from .learning import *
 from .segmenter import *
 from .models import *

@@ -14,9 +14,9 @@ from typing import Annotated
 import numpy as np
 import torch
 
+from .assembly import make_stepper, training_batches
 from .data.datasets import SegDataset
 from .figures import figure
-from .learning import make_stepper, training_batches
 from .options import Above, Between, check_options
 from .plan import check_plan, pick_device
 from .segmenter import Segmenter
