@@ -12,16 +12,20 @@ from io import StringIO
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+import tifffile
 import torch
 from timing import line, rss
 
 from segnb.data.datasets import SegDataset
-from segnb.data.scenes import write_scenes
+from segnb.data.images import read_image
+from segnb.data.scenes import draw_scene, scene_classes, write_scenes
 from segnb.data.transforms import Compose, Normalize
 from segnb.models import FastSCNN
 from segnb.train.events import EpochEnd, EvalEnd, StepEnd, TrainBegin, TrainEnd
 from segnb.widgets.chart import LiveChart
 from segnb.widgets.live import Monitor, RunBar
+from segnb.widgets.prediction import PredictView
 
 BROWSER = Path(__file__).resolve().parents[1] / "tests" / "browser"
 TRAIN = """
@@ -126,6 +130,45 @@ def leak():
     line("the same: Python objects left", f"{len(gc.get_objects()) - objects}", "< 100")
 
 
+def write_large(folder, side):
+    "One scene over and over, in three kinds of files"
+    scene = draw_scene((2048, 2048), seed=1)[0]
+    whole = np.lib.format.open_memmap(folder / "image.npy", mode="w+", dtype=np.uint8, shape=(side, side, 3))
+    for y in range(0, side, 2048):
+        for x in range(0, side, 2048): whole[y : y + 2048, x : x + 2048] = scene[: side - y, : side - x]
+    rgb = np.load(folder / "image.npy", mmap_mode="r")[..., ::-1]
+    tifffile.imwrite(folder / "plain.tif", rgb, photometric="rgb")
+    tifffile.imwrite(folder / "deflate.tif", rgb, photometric="rgb", tile=(256, 256), compression="deflate", compressionargs={"level": 1})
+    return [folder / name for name in ("image.npy", "plain.tif", "deflate.tif")]
+
+
+def anonymous():
+    "Bytes of memory that no file stands behind"
+    (found,) = (words for words in Path("/proc/self/status").read_text().splitlines() if words.startswith("RssAnon"))
+    return 1024 * int(found.split()[1])
+
+
+def predict_large(side, tiles=3):
+    "A prediction of an image on the disk: from the press until it is on the page, and the memory that it takes, against reading the file whole"
+    model = FastSCNN(5)
+    model.labels, model.test_transforms = list(scene_classes), Compose([Normalize()])
+    with tempfile.TemporaryDirectory() as place:
+        for path in write_large(Path(place), side):
+            view, seen = PredictView(model, path, batch_size=1), []
+            view._cancel.is_set = lambda: seen.append((time.perf_counter(), anonymous())) or len(seen) >= tiles  # noqa: B023
+            view.place.observe(lambda _: shown.append(time.perf_counter()), "children")  # noqa: B023
+            before, begin, shown = anonymous(), time.perf_counter(), []
+            view._paint(False)
+            memory = max(now for _, now in seen) - before
+            view.close()
+            whole, size = time.perf_counter(), read_image(path).nbytes
+            whole = time.perf_counter() - whole
+            name = f"PredictView of {side} x {side} pixels, {path.name}"
+            line(f"{name}: seconds until it is on the page", f"{shown[0] - begin:.2f}", "< 1")
+            line("the same: over the time to read the file whole", f"{(shown[0] - begin) / whole:.3f}", "-")
+            line("the same: memory with the first tiles, over the image's bytes", f"{memory / size:.3f}", "< 0.2")
+
+
 def in_browser(side):
     "The same as a person meets it"
     sys.path.insert(0, str(BROWSER))
@@ -184,6 +227,7 @@ def main(side):
     chart_updates()
     share_of_training()
     leak()
+    predict_large(side)
     in_browser(side)
 
 

@@ -95,10 +95,13 @@ class Chunks:
     def rows(self,
         y: int,       # First row
         height: int,  # Rows
+        x: int = 0,   # First column
+        width: int | None = None,  # Columns; None reads all that follow
     ) -> np.ndarray:  # (height, w, bands)
-        "Some rows of the image"
+        "Some rows of the image, or a part of them"
         where = [slice(None)] * self.array.ndim
         where[self.axes[0]] = slice(y, y + height)
+        where[self.axes[1]] = slice(x, None if width is None else x + width)
         part = np.asarray(self.array[tuple(where)]).transpose(self.axes)
         part = part if part.dtype.isnative else part.astype(part.dtype.newbyteorder("="))
         return part[..., None] if part.ndim == 2 else part

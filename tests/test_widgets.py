@@ -3,17 +3,21 @@
 import io
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+import zarr
 from PIL import Image
 from stand_in import FAILURE, Lesson, Tiny, lesson
 
 from segnb.data.datasets import SegDataset
-from segnb.data.images import palette
+from segnb.data.images import palette, read_image, read_label
 from segnb.data.scenes import write_scenes
 from segnb.data.transforms import Compose, Normalize
+from segnb.geo import place_tags
 from segnb.models import DeepLabv3p, FastSCNN, HRNet
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
@@ -24,8 +28,10 @@ from segnb.widgets.data import DataView
 from segnb.widgets.form import Form
 from segnb.widgets.live import LivePlot, Monitor, Progress, RunBar
 from segnb.widgets.panel import Panel
+from segnb.widgets.prediction import PredictView
 from segnb.widgets.studio import Studio
 from segnb.widgets.viewer import TileViewer, classes_of, overview, view
+from segnb.widgets.windows import open_image
 
 
 def until(what, seconds=10):
@@ -406,7 +412,7 @@ def scene(h=60, w=90):
 
 def test_overview_says_its_scale():
     image, label = scene(5000, 3000)
-    rgb, small, step, _ = overview(image, label)
+    rgb, _, small, step = overview(image, label)
     assert step == 7 and rgb.shape[:2] == small.shape and max(small.shape) <= 768
     assert set(np.unique(small)) <= {0, 1, 2}
 
@@ -539,3 +545,105 @@ def test_a_full_memory_says_which_number_to_change():
 def test_a_log_that_is_not_there_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="must be the folder of a run"):
         attach(tmp_path)
+
+
+# ---- images that are not read whole
+
+
+def large_files(folder, side=1500):
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 255, (side // 50, side // 50, 3)), np.ones((50, 50, 1))).astype(np.uint8)
+    image[:130, -400:] = 0
+    deep = image.astype(np.uint16) * 40
+    rgb, tags = np.ascontiguousarray(image[..., ::-1]), [(42113, "s", 0, "0")]
+    how = dict(photometric="rgb", tile=(128, 128), compression="deflate")
+    tifffile.imwrite(folder / "tiles.tif", rgb, extratags=tags, **how)
+    tifffile.imwrite(folder / "big.tif", rgb, bigtiff=True, **how)
+    tifffile.imwrite(folder / "plain.tif", rgb, photometric="rgb")
+    tifffile.imwrite(folder / "planes.tif", deep.transpose(2, 0, 1), photometric="minisblack", planarconfig="separate")
+    tifffile.imwrite(folder / "deep.tif", deep, photometric="minisblack", planarconfig="contig", rowsperstrip=9, compression="zlib", extratags=tags)
+    with tifffile.TiffWriter(folder / "levels.tif") as f:
+        f.write(rgb, subifds=1, **how)
+        f.write(rgb[::2, ::2], subfiletype=1, **how)
+    np.save(folder / "array.npy", image)
+    zarr.create_array(folder / "chunks.zarr", data=image, chunks=(200, 200, 3))
+    return [folder / name for name in ("tiles.tif", "big.tif", "plain.tif", "planes.tif", "deep.tif", "levels.tif", "array.npy", "chunks.zarr")]
+
+
+@pytest.fixture
+def asked():
+    torch.manual_seed(0)
+    model = FastSCNN(5)
+    with torch.no_grad():
+        model.net.classifier.conv.weight.mul_(1e4)  # an untrained network hardly prefers any class
+    model.test_transforms = Compose([Normalize()])
+    return model
+
+
+def test_any_file_is_predicted_by_windows_as_the_model_does_it(tmp_path, asked, monkeypatch):
+    whole = []
+    def read(path, window=None):
+        if window is None:
+            whole.append(path)
+        return read_image(path, window)
+
+    monkeypatch.setattr("segnb.widgets.windows.read_image", read)
+    monkeypatch.setattr("segnb.infer.predict.whole_image", lambda source: whole.append(source))
+    monkeypatch.setattr("segnb.widgets.prediction.most_in_memory", 1_000_000)
+    for path in large_files(tmp_path):
+        asked.test_transforms = Compose([Normalize(max_val=[255 * 40] * 3)] if path.stem in ("deep", "planes") else [Normalize()])
+        view = PredictView(asked, path, (400, 300), (90, 90))
+        press(view.controls, "act:Predict", typed=view.controls.typed)
+        settle(30)
+        right = asked.overlap_tile_predict(path, [400, 300], [90, 90])["label_map"]
+        assert view.controls.error == "" and type(view.viewer.label_map).__name__ == "FileMap", path
+        np.testing.assert_array_equal(np.array(view.viewer.label_map), right, err_msg=path.name)
+        assert (right == 255).any() == (path.name in ("tiles.tif", "deep.tif"))
+        view.close()
+    assert not whole
+
+
+def test_padding_larger_than_the_image_is_mirrored_alike(tmp_path, asked):
+    image, _ = scene(40, 50)
+    np.save(tmp_path / "small.npy", image)
+    view = PredictView(asked, tmp_path / "small.npy", (30, 30), (64, 64))
+    view._paint(False)
+    np.testing.assert_array_equal(view.viewer.label_map, asked.overlap_tile_predict(image, [30, 30], [64, 64])["label_map"])
+
+
+def test_an_answer_is_saved_beside_older_ones_and_where_the_image_lies(tmp_path, asked, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image, _ = scene()
+    (tmp_path / "prediction.png").write_text("somebody's")
+    tags = [(33550, "d", 3, (2.0, 2.0, 0.0)), (33922, "d", 6, (0, 0, 0, 10.0, 20.0, 0))]
+    tifffile.imwrite("field.tif", image, photometric="rgb", extratags=tags)
+    for source, name, words in ((image, "prediction_2.png", ""), ("field.tif", "field_classes.tif", ", which lies where the image lies")):
+        view = PredictView(asked, source, (64, 64), (0, 0))
+        for button in ("Predict", "Save"):
+            press(view.controls, f"act:{button}", typed=view.controls.typed)
+            settle(30)
+        assert view.controls.note == f"saved as {name}{words}"
+        np.testing.assert_array_equal(read_label(name), view.viewer.label_map)
+    assert Path("prediction.png").read_text() == "somebody's" and place_tags("field_classes.tif") == place_tags("field.tif")
+
+
+def test_a_disk_without_room_is_told(asked, monkeypatch):
+    monkeypatch.setattr("segnb.widgets.prediction.most_in_memory", 10)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 5}))
+    view = PredictView(asked, scene()[0])
+    press(view.controls, "act:Predict", typed=view.controls.typed)
+    settle()
+    assert "must have room for a map of" in view.controls.error and view.stopper.actions[0]["off"]
+
+
+def test_a_closed_view_reads_no_further(tmp_path, monkeypatch):
+    large_files(tmp_path)
+    for name, value in dict(most_guessed=1_000_000, most_kept=1_000_000, least_side=100).items():
+        monkeypatch.setattr(f"segnb.widgets.windows.{name}", value)
+    source = open_image(tmp_path / "tiles.tif")
+    monkeypatch.setattr("segnb.widgets.viewer.spawn", lambda job: None)
+    viewer = TileViewer(source, np.zeros((1500, 1500), np.uint8))
+    assert not source.whole
+    viewer.close()
+    viewer._refine()
+    assert 0 < source._known.sum() < len(source._known)

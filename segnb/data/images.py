@@ -142,10 +142,23 @@ def _segments(page, x, y, width, height):
             for column in range(x // wide, min(-(-(x + width) // wide), across)): yield (plane * down + row) * across + column
 
 
+def map_page(
+    path: str | Path,         # Of the TIFF
+    page: tifffile.TiffPage,  # One of its pages
+) -> np.ndarray | None:       # (h, w, bands), in the file's order of bands; None if it must be decoded
+    "Map a page that is stored as plain numbers, one strip after the other"
+    if not page.is_memmappable or page.is_tiled or page.dtype is None: return None
+    if not np.dtype(page.parent.byteorder + page.dtype.char).isnative: return None
+    h, w, n, planar = page.imagelength, page.imagewidth, page.samplesperpixel, page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    found: np.ndarray = np.memmap(path, page.dtype, "r", page.dataoffsets[0], (n, h, w) if planar and n > 1 else (h, w, n))
+    return found.transpose(1, 2, 0) if planar and n > 1 else found
+
+
 def _window(f, x, y, width, height):
     "A part of a TIFF, with no more read than is needed"
     page = f.pages[0]
     if len(f.series[0].pages) > 1: raise ValueError("each band is on a page of its own; windows are read from files with all bands on one page")
+    if (mapped := map_page(f.filehandle.path, page)) is not None: return np.array(mapped[y : y + height, x : x + width]), _is_colour(page)
     planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
     out = np.zeros((page.samplesperpixel, height, width, 1) if planar else (1, height, width, page.samplesperpixel), page.dtype)
     for i in _segments(page, x, y, width, height):

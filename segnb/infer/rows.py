@@ -167,6 +167,19 @@ class Job:
             first += len(labels)
             yield labels, weights if scores else None, doubt
 
+    def answers(self) -> Iterator[tuple[Tile, np.ndarray]]:  # Each tile with the class ids (h, w) of what it keeps
+        "The same answer tile by tile, row after row, as each is there; tiles are cropped, whatever `blend` says"
+        for row in self.tile_rows:
+            counts = self.counts(row[0].keep.y, row[0].keep.h)
+            inside = {t: counts[:, t.keep.x : t.keep.x + t.keep.w] for t in row}
+            asked = [t for t in row if inside[t].any()]
+            for t in row:
+                if t not in asked: yield t, np.full((t.keep.h, t.keep.w), self.none, self.dtype)
+            for t, (ids,) in _row_of(self, asked, (label_of,)) if asked else ():
+                ids = ids.astype(self.dtype)
+                if self.skips: ids[~inside[t]] = self.none
+                yield t, ids
+
 
 def _row_of(job, row, answers, whole=False):
     "Answers to the tiles of one row; with `whole` to all that their windows see"

@@ -307,6 +307,14 @@ function render({ model, el }) {
     later();
   }
 
+  async function look() {                                       // the same image, better known; the labels stay as they were painted
+    const image = await createImageBitmap(bytes(model.get("image")));
+    if (gone || !picture) return;
+    picture = image;
+    root.dataset.looks = 1 + Number(root.dataset.looks ?? 0);
+    later();
+  }
+
   async function load() {
     const [image, map] = await Promise.all([createImageBitmap(bytes(model.get("image"))), inflate(model.get("labels"), model.get("wide"))]);
     if (gone) return;
@@ -411,7 +419,7 @@ function render({ model, el }) {
   sizes.observe(root);
   const newSwipe = () => setSwipe(Math.round(100 * model.get("swipe")), false), traits = { "change:opacity": newOpacity, "change:grid": showGrid,
     "change:hidden": showHidden, "change:swipe": newSwipe, "change:classes": newClasses, "change:tiles": showGrid, "change:painted": later,
-    "change:labels": load, "msg:custom": hear };
+    "change:labels": load, "change:image": look, "msg:custom": hear };
   for (const [name, act] of Object.entries(traits)) model.on(name, act);
   legend(); showHidden(); showGrid(); newOpacity(); layout(); load();
   return () => { gone = true; cancelAnimationFrame(frame); sizes.disconnect(); release(); canvas.removeEventListener("wheel", wheel);

@@ -18,25 +18,35 @@ import numpy as np
 import traitlets as t
 from PIL import Image
 
+from ..chunks import is_chunked
 from ..data.images import overlay, palette, screen_range, to_rgb
 from .chart import Page, script, spawn
-from .windows import open_image
+from .windows import FileImage, open_image
 
 # %% ../../nbs/72_widgets.viewer.ipynb #overview
 def overview(
     image: np.ndarray,      # (h, w, bands), BGR first
     label_map: np.ndarray,  # (h, w), class ids
     most: int = 768,        # Longest side of the result, in pixels
-) -> tuple[np.ndarray, np.ndarray, int, tuple[float, float]]:  # Image as RGB, label map, the whole number both were reduced by, `screen_range`
+) -> tuple[np.ndarray, tuple[float, float], np.ndarray, int]:  # Image as RGB, `screen_range`, label map, the whole number both were reduced by
     "Reduce an image and its label map to what a screen can show"
     step = -(-max(label_map.shape) // most)
-    small = label_map[step // 2 :: step, step // 2 :: step]
+    small = np.ascontiguousarray(label_map[step // 2 :: step, step // 2 :: step])
+    return *from_afar(image, small.shape, step), small, step
+
+
+def from_afar(
+    image: Any,  # (h, w, bands), BGR first; an array, or what `open_image` opens
+    size: tuple, # (height, width) of the result, in pixels
+    step: int,   # Image pixels in one of the result's
+    limits: tuple[float, float] | None = None,  # From black to white; None is `screen_range`
+) -> tuple[np.ndarray, tuple[float, float]]:    # As RGB, and the limits
+    "Reduce an image by averaging"
     skip = max(1, step // 2)
-    reduced = image[::skip, ::skip]
-    limits = screen_range(reduced)
+    reduced = image.glance() if isinstance(image, FileImage) else image[::skip, ::skip]
+    limits = limits or screen_range(reduced)
     rgb = to_rgb(reduced, limits)
-    if step > 1: rgb = np.asarray(Image.fromarray(rgb).resize(small.shape[::-1], Image.Resampling.BOX))
-    return rgb, np.ascontiguousarray(small), step, limits
+    return np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BOX)) if step > 1 else rgb, limits
 
 # %% ../../nbs/72_widgets.viewer.ipynb #classes_of
 def classes_of(
@@ -129,11 +139,24 @@ class TileViewer(Page):
         self._wanted: list = []      # Tiles of the pyramid that the page asked for last
         self._patches: list = []     # What was painted and has not been sent
         self._answering, self._painted_at = False, 0.0
-        rgb, small, step, self.limits = overview(image, label_map)
+        rgb, self.limits, small, step = overview(image, label_map)
         classes = classes_of(label_map, labels, self.colours)
         self._kind = np.uint16 if max([label_map.dtype.itemsize > 1 and int(small.max()), *(c["id"] for c in classes)]) > 255 else np.uint8
         super().__init__(image=_picture(rgb), labels=self._deflated(small, 6), wide=self._kind == np.uint16, shape=list(small.shape),
                          full=list(label_map.shape), step=step, classes=classes, tiles=_boxes(tiles), palette=self.colours.tobytes(), **traits)
+        if isinstance(image, FileImage) and not image.whole: spawn(self._refine)
+
+    def _refine(self):
+        "Show what is really there, band by band, where the overview was guessed"
+        late = time.monotonic()
+        for _ in self.source.fill():
+            if self.comm is None: return                       # nobody looks any more
+            if time.monotonic() - late > 1: late = self._look()
+        self._look()
+
+    def _look(self):
+        self.put(image=_picture(from_afar(self.source, tuple(self.shape), self.step, self.limits)[0]))
+        return time.monotonic()
 
     def _deflated(self, ids, level=1): return zlib.compress(np.ascontiguousarray(ids, self._kind).tobytes(), level)
 
@@ -229,13 +252,13 @@ def _picture(rgb, most=150_000):
 # %% ../../nbs/72_widgets.viewer.ipynb #view
 def view(
     prediction: dict,  # A `Prediction`, or a dict with 'label_map'
-    image: np.ndarray | str | Path | None = None,  # (h, w, bands), BGR first, or a path; None takes the prediction's own image
+    image: Any = None, # Array (h, w, bands), BGR first, of numpy or zarr, or a path; None takes the prediction's own image
     **traits,          # Initial values, such as `opacity=0.3`
 ) -> TileViewer:  # Displays itself
     "Look at a prediction over its image"
     source = image if image is not None else getattr(prediction, "source", None)
     if source is None:
         raise ValueError("`image` must be given, since this prediction does not know its image; pass the array or the path")
-    if isinstance(source, str | Path): source = open_image(source)
+    if isinstance(source, str | Path) or is_chunked(source): source = open_image(source)
     labels, tiles = getattr(prediction, "labels", None), getattr(prediction, "tiles", ())
     return TileViewer(source, prediction["label_map"], labels, tiles, **traits)

@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/71_widgets.windows.ipynb #imports
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,53 +14,142 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ..data.images import read_image
+from ..chunks import Chunks, is_chunked
+from ..data.images import map_page, read_image
 
 # %% ../../nbs/71_widgets.windows.ipynb #FileImage
+most_pixels = 16_000_000   # of a tile or strip that is decoded for a part of it
+most_guessed = 6_000_000   # pixels that are decoded for a first look
+most_kept = 2**25          # bytes of a glance
+least_side = 768           # of a glance, in pixels; a viewer's overview is no larger
+
+
 class FileImage:
-    "A TIFF that is read where it is sliced; blue, green, red like an array of `read_image`"
+    "An image that is read where it is sliced; blue, green, red like an array of `read_image`"
     ndim = 3
 
     def __init__(self,
-        path: Path,             # The file
-        page: tifffile.TiffPage,  # Its only page
+        name: str,         # What the file is called
+        shape: tuple,      # (h, w, bands)
+        dtype: Any,        # Of its numbers
+        segment: tuple,    # (h, w) of what is decoded at once, in pixels
+        read: Callable[[int, int, int, int], np.ndarray],  # Called with x, y, width, height; gives (height, width, bands)
+        smaller: Callable[[int], np.ndarray | None] = lambda side: None,  # A copy (h, w, bands) of about so many pixels, if there is one
     ):
-        self.path, self.dtype = path, np.dtype(page.dtype)
-        bands = 3 if page.samplesperpixel == 4 and self.dtype == np.uint8 else page.samplesperpixel   # the fourth is transparency
-        self.shape = page.imagelength, page.imagewidth, bands
-        high = page.tilelength if page.is_tiled else page.rowsperstrip
-        self.rows = high * -(-256 // high)   # read at once
+        self.name, self.shape, self.dtype, self.segment, self._read_window = name, tuple(shape), np.dtype(dtype), segment, read
+        self.rows = segment[0] * -(-256 // segment[0])   # read at once
+        self.coarse, longest = 1, max(self.shape[:2])    # every so many-th pixel makes the glance
+        while np.prod(self.shape) * self.dtype.itemsize / self.coarse**2 > most_kept and longest >= 2 * self.coarse * least_side: self.coarse *= 2
+        self._smaller, self._known = smaller, np.zeros(-(-self.shape[0] // self.coarse), bool)
+        self._glance: np.ndarray | None = None
 
     def __getitem__(self, key):
         down, across = (range(*s.indices(n)) for s, n in zip(key, self.shape))
         if not down or not across: return np.empty((len(down), len(across), self.shape[2]), self.dtype)
+        if (seen := self._seen(down, across)) is not None: return seen
         bands = [list(rows) for _, rows in groupby(down, lambda y: y // self.rows)]
         return np.concatenate([self._read(rows, across)[:: down.step, :: across.step] for rows in bands])
 
-    def _read(self, rows, columns):
-        window = columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
-        return read_image(self.path, window)[..., : self.shape[2]]
+    def _seen(self, down, across):
+        "The answer from the glance, if it is there"
+        c = self.coarse
+        if self._glance is None or any(v % c for v in (down.start, down.step, across.start, across.step)): return None
+        rows, columns = (slice(r.start // c, -(-r.stop // c), r.step // c) for r in (down, across))
+        return self._glance[rows, columns].copy() if self._known[rows].all() else None
 
-    def __repr__(self): return f"FileImage({self.path.name}, {self.shape[1]} x {self.shape[0]} pixels, {self.shape[2]} bands)"
+    def _read(self, rows, columns): return self._read_window(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
+
+    @property
+    def whole(self) -> bool: return bool(self._known.all())   # Whether nothing of the glance is guessed
+
+    def glance(self) -> np.ndarray:  # (h / coarse, w / coarse, bands), rounded up
+        "The image from afar; guessed where it has not been read"
+        if self._glance is None:
+            size = [-(-n // self.coarse) for n in self.shape[:2]]
+            small = self._smaller(max(size))
+            little = small is None and np.prod(self.shape[:2]) <= most_guessed
+            self._known[:] = small is not None
+            self._glance = np.zeros((*size, self.shape[2]), self.dtype) if little else spread(self._guess() if small is None else small, size)
+            if little: list(self.fill())
+        return self._glance
+
+    def _guess(self, patch=8):
+        "The means of a few pixels of a few segments, spread over the image"
+        strips, n = self.segment[1] >= self.shape[1], most_guessed / np.prod(self.segment)
+        count = int(np.clip(n, 2, 48) if strips else np.clip(n**0.5, 2, 10))
+        down = _middles(self.shape[0], self.segment[0], count)
+        if strips: found = [[part.mean(0) for part in np.array_split(self[y : y + 1, :][0], min(48, self.shape[1]))] for y in down]
+        else: found = [[self[y : y + patch, x : x + patch].mean((0, 1)) for x in _middles(self.shape[1], self.segment[1], count)] for y in down]
+        return np.array(found).astype(self.dtype)
+
+    def fill(self) -> Iterator[None]:
+        "Read what the glance has guessed, a band at a time"
+        glance, c = self.glance(), self.coarse
+        for top in range(0, self.shape[0], self.rows):
+            rows = range(-(-top // c) * c, min(top + self.rows, self.shape[0]), c)
+            at = slice(rows.start // c, rows.start // c + len(rows))
+            if not len(rows) or self._known[at].all(): continue
+            glance[at] = self._read(rows, range(self.shape[1]))[::c, ::c]
+            self._known[at] = True
+            yield
+
+    def __repr__(self): return f"FileImage({self.name}, {self.shape[1]} x {self.shape[0]} pixels, {self.shape[2]} bands)"
+
+
+def _middles(n, size, count):
+    "Places in the middles of segments of a line, as evenly as they allow"
+    return sorted({min(int((i + 0.5) * n / count) // size * size + size // 2, n - 1) for i in range(count)})
+
+
+def spread(
+    small: np.ndarray,  # (h, w, bands)
+    size,               # (height, width) that is wanted, in pixels
+) -> np.ndarray:        # (height, width, bands)
+    "Repeat or leave out pixels until an image has another size"
+    rows, columns = ((np.arange(n) + 0.5) * have / n for n, have in zip(size, small.shape))
+    return small[rows.astype(int)[:, None], columns.astype(int)]
 
 # %% ../../nbs/71_widgets.windows.ipynb #open_image
-most_pixels = 16_000_000   # of a tile or strip that is decoded for a part of it
+def _tiff(path):
+    "A TIFF, mapped or read in parts; None if it must be read whole"
+    try:
+        with tifffile.TiffFile(path) as f:
+            page, series = f.pages.first, f.series[0]
+            mapped, levels = map_page(path, page), [max(level.keyframe.imagewidth, level.keyframe.imagelength) for level in series.levels]
+    except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
+    bands = 3 if page.samplesperpixel == 4 and page.dtype == np.uint8 else page.samplesperpixel   # the fourth is transparency
+    colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR) and page.samplesperpixel in (3, 4)
+    segment = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip if mapped is None else 1, page.imagewidth)
+    if len(series.pages) > 1 or np.prod(segment) > most_pixels: return None
+    if mapped is not None and (bands == 3 or not colour): return mapped[..., 2::-1] if colour else mapped[..., :bands]
+    read = lambda x, y, w, h: read_image(path, (x, y, w, h))[..., :bands]
+    return FileImage(path.name, (page.imagelength, page.imagewidth, bands), page.dtype, segment, read,
+                     lambda side: _level(path, levels, side, [2, 1, 0, *range(3, bands)] if colour else slice(bands)))
 
 
-def _segment(page): return page.tilelength * page.tilewidth if page.is_tiled else page.rowsperstrip * page.imagewidth
+def _level(path, levels, side, order):
+    "The one of the smaller copies in a TIFF that is next to a size"
+    fit = [i for i, longest in enumerate(levels) if i and least_side <= longest <= 1.5 * side]
+    if not fit: return None
+    with tifffile.TiffFile(path) as f: page, found = f.series[0].levels[fit[0]].keyframe, f.series[0].levels[fit[0]].asarray()
+    planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
+    return (found.transpose(1, 2, 0) if planar else np.atleast_3d(found))[..., order]
 
 
 def open_image(
-    path: str | Path,  # PNG, JPEG, BMP, TIFF or .npy file
-) -> Any:              # Has `shape`, `dtype` and slices, in BGR order
+    source: Any,  # PNG, JPEG, BMP, TIFF, .npy or .zarr; or a zarr array
+) -> Any:         # Has `shape`, `dtype` and slices, in BGR order
     "An image to look at, of which as little is read as the file allows"
-    path = Path(path)
+    if is_chunked(source): return _chunked(Chunks(source))
+    path = Path(source)
     if path.suffix.lower() == ".npy":
         image = np.load(path, mmap_mode="r", allow_pickle=False)
         return image[..., None] if image.ndim == 2 else image
-    if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
-        try:
-            with tifffile.TiffFile(path) as f: page, pages = f.pages.first, len(f.series[0].pages)
-        except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
-        if pages == 1 and _segment(page) <= most_pixels: return FileImage(path, page)
+    if path.suffix.lower() in (".tif", ".tiff") and path.is_file() and (found := _tiff(path)) is not None: return found
     return read_image(path)
+
+
+def _chunked(chunks):
+    "A zarr array, read in parts"
+    segment = tuple(chunks.array.chunks[axis] for axis in chunks.axes[:2])
+    return FileImage(chunks.name, chunks.shape, chunks.dtype.newbyteorder("="), segment, lambda x, y, w, h: chunks.rows(y, h, x, w))
