@@ -18,7 +18,7 @@ from segnb.data.images import palette, read_image, read_label
 from segnb.data.scenes import write_scenes
 from segnb.data.transforms import Compose, Normalize
 from segnb.geo import place_tags
-from segnb.models import DeepLabv3p, FastSCNN, HRNet
+from segnb.models import DeepLabv3p, FastSCNN, HRNet, load_model
 from segnb.options import options_of
 from segnb.train.events import EvalEnd, Run, StepEnd, TrainBegin, TrainEnd, Warned, run
 from segnb.widgets.attach import attach
@@ -550,10 +550,10 @@ def test_a_log_that_is_not_there_is_told(tmp_path):
 # ---- images that are not read whole
 
 
-def large_files(folder, side=1500):
+def large_files(folder, side=500):
     rng = np.random.default_rng(0)
     image = np.kron(rng.integers(0, 255, (side // 50, side // 50, 3)), np.ones((50, 50, 1))).astype(np.uint8)
-    image[:130, -400:] = 0
+    image[:130, -300:] = 0
     deep = image.astype(np.uint16) * 40
     rgb, tags = np.ascontiguousarray(image[..., ::-1]), [(42113, "s", 0, "0")]
     how = dict(photometric="rgb", tile=(128, 128), compression="deflate")
@@ -589,13 +589,13 @@ def test_any_file_is_predicted_by_windows_as_the_model_does_it(tmp_path, asked, 
 
     monkeypatch.setattr("segnb.widgets.windows.read_image", read)
     monkeypatch.setattr("segnb.infer.predict.whole_image", lambda source: whole.append(source))
-    monkeypatch.setattr("segnb.widgets.prediction.most_in_memory", 1_000_000)
+    monkeypatch.setattr("segnb.widgets.prediction.most_in_memory", 100_000)
     for path in large_files(tmp_path):
         asked.test_transforms = Compose([Normalize(max_val=[255 * 40] * 3)] if path.stem in ("deep", "planes") else [Normalize()])
-        view = PredictView(asked, path, (400, 300), (90, 90))
+        view = PredictView(asked, path, (240, 200), (60, 60))
         press(view.controls, "act:Predict", typed=view.controls.typed)
         settle(30)
-        right = asked.overlap_tile_predict(path, [400, 300], [90, 90])["label_map"]
+        right = asked.overlap_tile_predict(path, [240, 200], [60, 60])["label_map"]
         assert view.controls.error == "" and type(view.viewer.label_map).__name__ == "FileMap", path
         np.testing.assert_array_equal(np.array(view.viewer.label_map), right, err_msg=path.name)
         assert (right == 255).any() == (path.name in ("tiles.tif", "deep.tif"))
@@ -638,12 +638,114 @@ def test_a_disk_without_room_is_told(asked, monkeypatch):
 
 def test_a_closed_view_reads_no_further(tmp_path, monkeypatch):
     large_files(tmp_path)
-    for name, value in dict(most_guessed=1_000_000, most_kept=1_000_000, least_side=100).items():
+    for name, value in dict(most_guessed=100_000, most_kept=100_000, least_side=100).items():
         monkeypatch.setattr(f"segnb.widgets.windows.{name}", value)
     source = open_image(tmp_path / "tiles.tif")
     monkeypatch.setattr("segnb.widgets.viewer.spawn", lambda job: None)
-    viewer = TileViewer(source, np.zeros((1500, 1500), np.uint8))
+    viewer = TileViewer(source, np.zeros((500, 500), np.uint8))
     assert not source.whole
     viewer.close()
     viewer._refine()
     assert 0 < source._known.sum() < len(source._known)
+
+
+# ---- going on
+
+
+def stopped(folder):
+    train, val = small_sets(folder)
+    how = dict(num_epochs=40, train_batch_size=2, learning_rate=0.03, pretrain_weights=None)
+    panel = Panel(FastSCNN, train, val, save_dir=str(folder / "run"), **how)
+    assert panel.bar.again == ""
+    panel.start()
+    until(lambda: (folder / "run" / "epoch_1" / "train_state.json").exists() and panel.bar.state == "running", 60)
+    press(panel.bar, "stop")
+    ends(panel, "stopped")
+    return panel, train, val
+
+
+def test_a_stopped_run_goes_on_from_its_folder(tmp_path):
+    first, train, val = stopped(tmp_path)
+    run_dir = str(tmp_path / "run")
+    assert first.bar.again == f"Go on with the run in {run_dir}"
+    panel = Panel(FastSCNN, train, val, save_dir=run_dir)  # after a restart: nothing is known but data and folder
+    before = len(first.model.history.losses)
+    press(panel.bar, "again")
+    until(lambda: panel.monitor and panel.monitor.progress.done > before, 60)
+    assert f"resume_checkpoint={run_dir + '/last_model'!r}" in panel.code and "learning_rate=0.03" in panel.code
+    assert panel.values["num_epochs"] == 40 and panel.bar.busy and panel.form.locked
+    press(panel.bar, "again"), press(panel.bar, "stop")
+    ends(panel, "stopped")
+    rows = panel.chart.rows
+    losses = rows[~np.isnan(rows[:, 1])]
+    np.testing.assert_array_equal(losses[:before, 1], np.float32(first.model.history.losses))
+    assert (np.diff(losses[:, 0]) == 1).all() and len(losses) > before and panel.monitor.progress.best >= first.monitor.progress.best
+    panel.start()  # anew, not once more from there
+    assert panel.values["resume_checkpoint"] is None
+    until(lambda: panel.run is not None)
+    panel.close()
+    assert panel.run.wait(20) == "stopped"
+
+
+def test_a_damaged_model_is_passed_over_and_named(tmp_path):
+    first, train, val = stopped(tmp_path)
+    weights = tmp_path / "run" / "last_model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    press(first.bar, "again")
+    until(lambda: first.run and first.run.alive or first.error, 60)
+    assert first.error == "", first.bar.trace
+    assert first.bar.note.startswith("last_model cannot be used, because files are damaged")
+    assert Path(first.values["resume_checkpoint"]).name.startswith("epoch_")
+    press(first.bar, "stop")
+    ends(first, "stopped")
+
+
+def test_why_a_run_cannot_go_on_is_told(tmp_path):
+    first, train, val = stopped(tmp_path)
+    folder = str(tmp_path / "run")
+    other = Panel(HRNet, train, val, save_dir=folder, num_epochs=3)
+    press(other.bar, "again")
+    ends(other, "failed")
+    assert other.error.endswith("holds a FastSCNN, and here one can train HRNet; name another `save_dir`")
+    done = Panel(FastSCNN, train, val, save_dir=str(tmp_path / "done"), num_epochs=1, train_batch_size=2, pretrain_weights=None)
+    done.start()
+    ends(done, "done")
+    press(done.bar, "again")
+    ends(done, "failed")
+    assert done.error == f"all 1 epochs of the run in {tmp_path / 'done'} are done; raise `num_epochs` to go on"
+    done.set(num_epochs=2)
+    press(done.bar, "again")
+    ends(done, "done")
+    assert len(done.model.history.epoch_ends) == 2 and done.values["num_epochs"] == 2
+
+
+def test_nothing_to_go_on_with_is_no_button(tmp_path):
+    panel = Panel(FastSCNN, Lesson(), save_dir=str(tmp_path))
+    press(panel.bar, "again")
+    assert panel.bar.again == "" and panel.bar.state == "idle" and Panel(Tiny, Lesson()).bar.again == ""
+
+
+def test_the_best_is_kept_by_the_run_itself(tmp_path):
+    train, val = small_sets(tmp_path)
+    panel = Panel(FastSCNN, train, val, num_epochs=500, train_batch_size=2, pretrain_weights=None, save_dir=str(tmp_path / "run"))
+    panel.start()
+    until(lambda: panel.run and panel.run.best, 60)
+    model = panel.model
+    press(panel.bar, "best")
+    ends(panel, "stopped")
+    assert panel.model is model and panel.bar.note.startswith("the model is now the best one of the run, from epoch")
+    best = load_model(tmp_path / "run" / "best_model")
+    assert all((a == b).all() for a, b in zip(model.net.state_dict().values(), best.net.state_dict().values(), strict=True))
+
+
+def test_keep_best_before_the_start_is_over():
+    class Slow(Tiny):
+        def __post_init__(self):
+            time.sleep(0.3)
+
+    panel = Panel(Slow, Lesson(pause=0.002), num_epochs=500)
+    panel.start()
+    press(panel.bar, "best")
+    assert panel.bar.state == "stopping"
+    ends(panel, "stopped")
+    assert panel.bar.note == "nothing better was evaluated and saved, so the model stays as it is"

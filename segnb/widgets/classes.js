@@ -63,11 +63,7 @@ function render({ model, el }) {
     Object.assign(root.dataset, { rows: rows.length, code: model.get("code") });
   }
 
-  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
-  model.on("change", draw);
-  model.send({ t: "hello" });
-  draw();
-  return () => { unwatch(); release(); model.off("change", draw); };
+  return follow(model, el, draw, lost => { gone = lost; });
 }
 
 export default { render };

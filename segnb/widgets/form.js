@@ -152,12 +152,8 @@ function render({ model, el }) {
     setTimeout(() => { button.textContent = "Copy"; said.textContent = ""; }, 1500);
   };
 
-  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
-  model.on("change", draw);
-  model.send({ t: "hello" });
-  const again = setTimeout(() => model.send({ t: "hello" }), 1500);
-  draw();
-  return () => { clearTimeout(again); Object.values(waiting).forEach(clearTimeout); unwatch(); release(); model.off("change", draw); };
+  const end = follow(model, el, draw, lost => { gone = lost; }), again = setTimeout(() => model.send({ t: "hello" }), 1500);
+  return () => { clearTimeout(again); Object.values(waiting).forEach(clearTimeout); end(); };
 }
 
 export default { render };

@@ -53,20 +53,29 @@ class Progress:
     ):
         "Take an event into account"
         self.clock.see(event, clock)
-        if isinstance(event, TrainBegin): self.begin = event
+        if isinstance(event, TrainBegin): self._begin(event)
         if isinstance(event, StepEnd): self._step(event)
         if isinstance(event, EvalStep): self.evaluated = event.step
-        if isinstance(event, EvalEnd): self._score(event)
+        if isinstance(event, EvalEnd): self.judge(event)
         if isinstance(event, Saved): self.saved, self.best_model = True, event.path if event.best else self.best_model
         if isinstance(event, Noted | Warned): self.warning = event.message
         self.fetching = fetch_words(event) if isinstance(event, Fetching) else ""
         if isinstance(event, TrainEnd): self.reason, self.message = event.reason, event.message
 
+    def _begin(self, event):
+        self.begin = event
+        if event.done: self.epoch = -(-event.done // max(1, event.steps))   # a run that goes on
+        if event.done: self.step = event.done - (self.epoch - 1) * event.steps
+
     def _step(self, event):
         self.epoch, self.step, self.loss, self.evaluated = event.epoch, event.step, event.loss, 0
 
-    def _score(self, event):
-        self.score, self.evaluated = float(next(iter(event.metrics.values()))), 0
+    def judge(self,
+        event: EvalEnd,  # Of this run, or of the part of it that was before
+    ):
+        "Remember a score"
+        score = next(iter(event.metrics.values()))
+        self.score, self.evaluated = float("nan") if score is None else float(score), 0
         if self.best is None or self.score > self.best: self.best, self.best_epoch = self.score, event.epoch
 
     @property
@@ -100,6 +109,7 @@ class Progress:
 
 # %% ../../nbs/71_widgets.live.ipynb #RunBar
 busy_states = ("starting", "running", "paused", "stopping")
+_orders = {"pause": "pause", "resume": "resume", "stop": "stop", "best": "stop_and_keep_best"}   # What a button says, and what the `Run` does
 
 
 class RunBar(Page):
@@ -115,13 +125,15 @@ class RunBar(Page):
     buttons = t.Bool(True).tag(sync=True)          # Whether there are buttons
     can_start = t.Bool(False).tag(sync=True)       # Whether Start is one of them
     can_keep = t.Bool(False).tag(sync=True)        # Whether 'Stop, keep best' is one of them
+    again = t.Unicode("").tag(sync=True)           # What 'Go on' goes on with; without that there is no such button
 
     def __init__(self,
         run: Run | None = None,  # The training to take hold of
         on_start: Callable[[], None] | None = None,  # Called by Start; must return at once
+        on_again: Callable[[], None] | None = None,  # Called by Go on; must return at once
         **traits,                # Initial values, such as `buttons=False`
     ):
-        self.run, self.on_start, self.keep_best = run, on_start, False
+        self.run, self.on_start, self.on_again, self.keep_best = run, on_start, on_again, False
         super().__init__(can_start=on_start is not None, **traits)
         self.refresh()
 
@@ -129,10 +141,11 @@ class RunBar(Page):
     def busy(self): return self.state in busy_states
 
     def said(self, what, content):
-        if what == "best": self.keep_best, what = True, "stop"
-        if what == "start" and self.on_start and not self.busy and not self.blocked: self.on_start()
-        elif what == "stop" and self.state == "starting": self.put(state="stopping")
-        elif what in ("pause", "resume", "stop") and self.run: getattr(self.run, what)()
+        begin = {"start": self.on_start, "again": self.again and self.on_again}.get(what)
+        if what == "best": self.keep_best = self.busy
+        if begin and not self.busy and not self.blocked: begin()
+        elif what in ("stop", "best") and self.state == "starting": self.put(state="stopping")
+        elif what in _orders and self.run: getattr(self.run, _orders[what])()
         self.refresh()
 
     def refresh(self, **traits):

@@ -40,4 +40,13 @@ function watchKernel(model, tell) {
   return () => { model.off("comm_live_update", lose); model.off("change", hear); model.off("msg:custom", hear); };
 }
 
+// Draws now and after each change, keeps keys from the notebook, and calls `tell` like `watchKernel`; returns what ends all of it.
+function follow(model, el, draw, tell) {
+  const release = keepKeys(el), unwatch = watchKernel(model, lost => { tell(lost); draw(); });
+  model.on("change", draw);
+  model.send({ t: "hello" });
+  draw();
+  return () => { unwatch(); release(); model.off("change", draw); };
+}
+
 const pictureUrl = (bytes, type = "image/jpeg") => URL.createObjectURL(new Blob([new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)], { type }));

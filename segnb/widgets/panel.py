@@ -8,6 +8,7 @@ __all__ = ['Examples', 'Trainer', 'seen_size', 'Panel']
 # %% ../../nbs/75_widgets.panel.ipynb #imports
 import html
 import traceback
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import torch
 
 from ..data.datasets import SegDataset
 from ..data.images import overlay
-from ..segmenter import open_model
-from ..train.events import EvalEnd, Event, Run
-from .attach import Details, curve_of
+from ..train.events import EvalEnd, Event, Run, StepEnd, TrainBegin
+from ..train.observers import History
+from ..train.state import read_notes, read_state
+from .attach import Details, checkpoints, curve_of, newest_checkpoint
 from .chart import LiveChart, spawn
 from .choices import Plan
 from .form import Form
@@ -81,6 +83,33 @@ def plain_error(
         return f"The memory of the device is full; {way}"
     return words
 
+# %% ../../nbs/75_widgets.panel.ipynb #resumed
+def resumed_values(
+    plan: Plan,    # What can be chosen
+    folder: Path,  # A checkpoint
+) -> dict:         # For `plan.set`
+    "The options with which a run goes on"
+    notes, was = read_notes(folder), read_state(folder)["plan"]
+    kind, done = notes["model"]["class"], notes["completed_epochs"]
+    if kind not in plan.kinds:
+        raise ValueError(f"{folder} holds a {kind}, and here one can train {', '.join(plan.kinds)}; name another `save_dir`")
+    epochs = max(was["num_epochs"], int(plan.values["num_epochs"]))
+    if done >= epochs: raise ValueError(f"all {done} epochs of the run in {folder.parent} are done; raise `num_epochs` to go on")
+    mine = {n: v for n, v in {**notes["model"], **was}.items() if n in plan.options}
+    return {**mine, "network": kind, "num_epochs": epochs, "resume_checkpoint": str(folder)}
+
+
+def replay(
+    history: History,  # Of a run that goes on
+    see: Callable[[Event, int], None],  # Called with each step and each evaluation, and the step it was at
+):
+    "Show a history as the events it was made of"
+    judged = dict(zip(history.evaluated_at, history.metrics))
+    for step, (loss, lr) in enumerate(zip(history.losses, history.lrs), 1):
+        epoch = bisect_left(history.epoch_ends, step) + 1
+        see(StepEnd(epoch, step, loss, lr), step)
+        if step in judged: see(EvalEnd(epoch, judged[step]), step)
+
 # %% ../../nbs/75_widgets.panel.ipynb #Trainer
 _trainers: WeakSet = WeakSet()
 
@@ -99,10 +128,11 @@ class Trainer(ipywidgets.VBox):
         self.on_model: Callable[[Any], None] = lambda model: None   # Called with the model of each run that has learned something
         self.model: Any = None     # That was trained last
         self.chart, self.details, self.examples = LiveChart(quiet=True), Details(), Examples()
-        self.bar = RunBar(on_start=self.start, can_keep=True)
+        self.bar = RunBar(on_start=self.start, on_again=self.go_on, can_keep=True)
         for part in (self.bar, self.chart): part.lock = plan.lock   # one lock, since each of them changes another
         self.receipt = Receipt(self.chart, self.bar, plan.kind.__name__)
         self._last: dict = {}
+        self._resumed = ""   # The checkpoint that Go on has put into its field
         plan.watchers.append(self._judge)
         self.bar.observe(lambda _: plan.change(locked=self.bar.busy), "state")
         _trainers.add(self)
@@ -125,30 +155,65 @@ class Trainer(ipywidgets.VBox):
     def start(self):
         "Begin to train with the values as they are; does nothing while a training runs, or while a field is wrong"
         with self.bar.lock:
-            if self.bar.busy or self.bar.blocked: return
-            self.bar.run, self.bar.keep_best = None, False
-            self.bar.put(state="starting", text="Starting…", part=0.0, note="", error="", trace="")
+            if not self._ready("Starting…"): return
+            if self._resumed and self.plan.raw["resume_checkpoint"] == self._resumed: self.plan.set(resume_checkpoint=None)   # that was for Go on
         if len(self.chart): self.chart.overlay(self._name(), self.chart.rows)
         self.chart.clear(), self.details.clear()
         spawn(self._begin)
 
-    def _begin(self):
+    def go_on(self):
+        "Go on with the run in `save_dir`, from the newest model in it that is whole; does nothing while a training runs"
+        with self.bar.lock:
+            if not self._ready("Going on…"): return
+        self.chart.clear(), self.details.clear()
+        spawn(lambda: self._begin(self._take_over))
+
+    def _ready(self, text):
+        "Whether a training may begin; says that it does"
+        if self.bar.busy or self.bar.blocked: return False
+        self.bar.run, self.bar.keep_best = None, False
+        self.bar.put(state="starting", text=text, part=0.0, note="", error="", trace="")
+        return True
+
+    def _take_over(self):
+        "Choose what the run in the folder was begun with"
+        folder, damaged = newest_checkpoint(self.values["save_dir"])
+        self.plan.set(**resumed_values(self.plan, folder))
+        self._resumed = str(folder)
+        if damaged: self.bar.put(note=f"{', '.join(damaged)} cannot be used, because files are damaged or missing; {folder.name} is taken instead")
+
+    def _recall(self, event):
+        "Put the steps that were taken before into the charts"
+        history = getattr(self.model, "history", None)
+        if not isinstance(event, TrainBegin) or not event.done or history is None: return
+        with self.chart.lock: replay(history, self._remember)
+
+    def _remember(self, event, step):
+        nan, progress = float("nan"), self.monitor.progress
+        self.details.see(event, step)
+        if isinstance(event, StepEnd): return self.chart.add(step, event.loss, nan)
+        progress.judge(event)
+        self.chart.add(step, nan, progress.score)
+
+    def _begin(self, prepare: Callable[[], None] = lambda: None):
         plan, values = self.plan, dict(self.plan.values)
         try:
             self._refuse_shared_folder(values)
+            prepare()
+            values = dict(plan.values)
             self.model = model = plan.kind(**plan.model_values())
             self.details.rename(getattr(plan.datasets["train_dataset"], "labels", []), colours_of(plan.datasets["train_dataset"]))
             self.examples.begin(model, plan.datasets.get("eval_dataset"))
             self.monitor = Monitor(self.bar, self.chart, self._ended, [self.details, self.examples])
-            run = model.start(**plan.train_values(), **plan.datasets, observers=[self.monitor])
+            run = model.start(**plan.train_values(), **plan.datasets, observers=[self.monitor, self._recall])
         except Exception as e:
             self.monitor = None
-            self.bar.put(state="failed", text="Not started", error=plain_error(e, values), trace=traceback.format_exc())
+            self.bar.put(error=plain_error(e, values), trace=traceback.format_exc(), text="Not started", state="failed")
             return self.receipt.update()
         with self.bar.lock:
             early, self.run, self.bar.run = self.bar.state == "stopping", run, run
         self._last = {"kind": plan.kind.__name__, **values}
-        if early: run.stop()
+        if early: run.stop_and_keep_best() if self.bar.keep_best else run.stop()
         self.bar.refresh()
 
     def _refuse_shared_folder(self, values):
@@ -158,17 +223,19 @@ class Trainer(ipywidgets.VBox):
                 raise RuntimeError(f"another panel is training into {values['save_dir']}; stop it with its button, or name another save_dir")
 
     def _ended(self):
-        run, best = self.run, self.monitor.progress.best_model
+        run, progress = self.run, self.monitor.progress
         if run and run.error: self.bar.put(error=plain_error(run.error, self.values))
-        if self.bar.keep_best: self._take(best)
-        if self.monitor.progress.done: self.on_model(self.model)
+        elif run and self.bar.keep_best:
+            self.bar.put(note=f"the model is now the best one of the run, from epoch {progress.best_epoch}" if run.best
+                         else "nothing better was evaluated and saved, so the model stays as it is")
+        if progress.done: self.on_model(self.model)
+        self._offer()
         self.receipt.update()
 
-    def _take(self, best):
-        if not best: return self.bar.put(note="nothing was evaluated yet, so the model stays as it is")
-        try: self.model = open_model(best)
-        except (OSError, ValueError) as e: return self.bar.put(error=plain_error(e, self.values))
-        self.bar.put(note=f"the model is now the best one of the run, from epoch {self.monitor.progress.best_epoch}")
+    def _offer(self):
+        "Say whether there is a run to go on with"
+        folder = str(self.values.get("save_dir", "")) if "resume_checkpoint" in self.plan.options else ""
+        self.bar.put(again=f"Go on with the run in {folder}" if folder and checkpoints(folder) else "")
 
     def _name(self):
         "What tells the last run from what will be trained now"
@@ -186,7 +253,9 @@ class Trainer(ipywidgets.VBox):
     def _judge(self):
         missing = "" if "train_dataset" in self.plan.datasets else self.hint
         wrong = next(iter(self.plan.errors.values()), "")
-        if (blocked := missing or wrong) == self.bar.blocked or self.bar.busy: return
+        if self.bar.busy: return
+        self._offer()
+        if (blocked := missing or wrong) == self.bar.blocked: return
         self.bar.put(blocked=blocked, note=missing or (f"Before you start: {wrong}" if wrong else ""))
 
     def close(self):

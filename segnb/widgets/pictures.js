@@ -44,11 +44,8 @@ function render({ model, el }) {
     Object.assign(root.dataset, { pictures: pictures.length, busy: model.get("busy") });
   }
 
-  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
-  model.on("change", draw);
-  model.send({ t: "hello" });
-  draw();
-  return () => { urls.forEach(url => URL.revokeObjectURL(url)); unwatch(); release(); model.off("change", draw); };
+  const end = follow(model, el, draw, lost => { gone = lost; });
+  return () => { urls.forEach(url => URL.revokeObjectURL(url)); end(); };
 }
 
 export default { render };

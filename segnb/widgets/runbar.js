@@ -3,7 +3,7 @@
 
 const BUSY = ["starting", "running", "paused", "stopping"];
 const SILENCE = 15;                                             // seconds without news after which the page says so
-const GONE = "The kernel was restarted or shut down. What was saved is still on disk: run this cell again to begin anew, or attach(save_dir) to see the curves.";
+const GONE = "The kernel was restarted or shut down. What was saved is still on disk: run this cell again and press Go on, or attach(save_dir) to see the curves.";
 
 const CSS = `
 .segnb-bar { --ink: var(--jp-content-font-color1, currentColor); --soft: var(--jp-content-font-color2, currentColor);
@@ -45,6 +45,7 @@ const HTML = `<style>${CSS}</style>
   <div class="row">
     <div class="buttons" role="group" aria-label="Training">
       <button type="button" class="start">Start</button>
+      <button type="button" class="again" hidden>Go on</button>
       <button type="button" class="hold">Pause</button>
       <button type="button" class="stop">Stop</button>
       <button type="button" class="best" title="Stop, and go on with the best model of this run">Stop, keep best</button>
@@ -75,6 +76,9 @@ function render({ model, el }) {
     find(".start").hidden = !model.get("can_start");
     find(".start").disabled = busy || !!model.get("blocked");
     find(".start").title = model.get("blocked");
+    find(".again").hidden = !model.get("again") || busy;
+    find(".again").disabled = !!model.get("blocked");
+    find(".again").title = model.get("blocked") || model.get("again");
     find(".hold").disabled = !moving;
     find(".hold").textContent = state === "paused" ? "Resume" : "Pause";
     find(".stop").disabled = find(".best").disabled = !(moving || state === "starting");
@@ -121,6 +125,7 @@ function render({ model, el }) {
   }
 
   find(".start").onclick = () => ask("start", "starting", "Starting…");
+  find(".again").onclick = () => ask("again", "starting", "Going on…");
   find(".hold").onclick = () => {
     if (model.get("state") === "paused") ask("resume", "running", "Going on…"); else ask("pause", "paused", "Pausing…");
   };

@@ -81,11 +81,7 @@ function render({ model, el }) {
     Object.assign(root.dataset, { rows: rows.length, busy: model.get("busy") });
   }
 
-  const release = keepKeys(el), unwatch = watchKernel(model, lost => { gone = lost; draw(); });
-  model.on("change", draw);
-  model.send({ t: "hello" });
-  draw();
-  return () => { unwatch(); release(); model.off("change", draw); };
+  return follow(model, el, draw, lost => { gone = lost; });
 }
 
 export default { render };

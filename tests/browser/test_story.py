@@ -64,4 +64,12 @@ def test_the_kernel_is_restarted_and_the_run_is_seen_again(open_notebook):
     assert "best mIoU 0." in bar.inner_text() and bar.locator("button:visible").count() == 0
     page.py("import numpy as np; from segnb.train.logs import history_of")
     assert page.ask("np.allclose([r[1] for r in seen.chart.rows if r[1] == r[1]], history_of('output').losses)") == "True"
+
+    page.evaluate(RUN_SECOND, CELLS[0])  # the cell is run again, and the run goes on where it was
+    page.locator(".segnb-bar button.again:visible:enabled").click()
+    page.wait_for_function("document.querySelectorAll('.segnb-bar')[1].dataset.state === 'running'")
+    page.locator(".segnb-form pre", has_text="resume_checkpoint='output/epoch_").wait_for()
+    page.locator(".segnb-bar button.stop:enabled").click()
+    page.wait_for_function("document.querySelectorAll('.segnb-bar')[1].dataset.state === 'stopped'")
+    assert page.ask("panel.chart.rows[0][0], len(panel.model.history.losses) > 0") == "1.0 True"
     assert page.errors == []
