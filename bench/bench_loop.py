@@ -15,9 +15,10 @@ from timing import interleave, line, ratio
 
 from segnb.nets.fastscnn import FastSCNN
 from segnb.objective import make_loss
+from segnb.train.displays import Lines
 from segnb.train.events import TrainBegin, run
 from segnb.train.loop import keep_models, training_events
-from segnb.train.observers import EventLog, History, Lines
+from segnb.train.observers import EventLog, History
 from segnb.train.schedule import default_optimizer
 from segnb.train.stepper import Stepper
 

@@ -29,6 +29,7 @@ from .train.events import *
 from .train.schedule import *
 from .train.loop import *
 from .train.observers import *
+from .train.displays import *
 from .train.state import *
 from .train.stepper import *
 from .train.logs import *

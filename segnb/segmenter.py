@@ -31,8 +31,9 @@ from .nets.thin import resize_net
 from .options import Above, Between, Option, check_options
 from .plan import check_data, pick_device
 from .spec import from_spec, to_spec
+from .train.displays import progress
 from .train.events import Event, Run, interruptible, run
-from .train.observers import History, progress
+from .train.observers import History
 from .train.schedule import Schedule
 from .train.state import WEIGHTS, read_notes, saved_weights, shapes_of
 from .train.stepper import Digits, Ema

@@ -13,8 +13,8 @@ from segnb.data.scenes import write_scenes
 from segnb.data.transforms import Compose, Normalize, RandomPaddingCrop
 from segnb.folders import _sign
 from segnb.models import FastSCNN, load_model
+from segnb.train.displays import NotebookProgress
 from segnb.train.events import Noted, Saved, TrainEnd
-from segnb.train.observers import NotebookProgress
 from segnb.train.stepper import Manner, Stepper
 
 PLAIN = Compose([Normalize()])

@@ -19,9 +19,10 @@ from segnb.data.scenes import write_scenes
 from segnb.data.transforms import Compose, Normalize
 from segnb.metrics import ConfusionMatrix
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet, load_model
+from segnb.train.displays import Clock
 from segnb.train.events import EvalEnd, Noted, Saved, StepEnd, Stop, TrainBegin, Warned
 from segnb.train.logs import ScalarLog, visualdl_log
-from segnb.train.observers import Clock, EarlyStop
+from segnb.train.observers import EarlyStop
 
 PLAIN = Compose([Normalize()])
 

@@ -18,8 +18,8 @@ from typing import Any
 import traitlets as t
 from fastcore.imports import IN_NOTEBOOK
 
+from ..train.displays import Clock, fetch_words
 from ..train.events import EvalEnd, EvalStep, Event, Fetching, Noted, Run, Saved, StepEnd, TrainBegin, TrainEnd, Warned
-from ..train.observers import Clock, fetch_words
 from .chart import LiveChart, Page, script, still_curve
 
 # %% ../../nbs/71_widgets.live.ipynb #duration
