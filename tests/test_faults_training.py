@@ -172,16 +172,18 @@ def test_c16_a_best_model_has_no_optimizer(folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["train_state.json", "train_state.safetensors", "model.json", "weights.safetensors", "MANIFEST.json"])
 def test_e1_a_checkpoint_that_is_cut(folder, tmp_path_factory, name, cut_run):
-    "Every file of it: the run is not gone on from, the error names the file, and the other epoch can be gone on from"
+    "Every file of it: the epoch is not gone on from, the error names the file; the run goes on from the epoch before, and one warning says why"
     whole = (cut_run / "epoch_2" / name).read_bytes()
     for cut in (0, len(whole) // 2, len(whole) - 1):
         (cut_run / "epoch_2" / name).write_bytes(whole[:cut])
-        for place in (cut_run, cut_run / "epoch_2"):
-            with pytest.raises((ValueError, FileNotFoundError), match=name.split(".")[0]):
-                learn(FastSCNN(5), folder, cut_run, epochs=3, resume_checkpoint=place)
-    on = learn(FastSCNN(5), folder, tmp_path_factory.mktemp("on"), epochs=2, resume_checkpoint=cut_run / "epoch_1")
+        with pytest.raises((ValueError, FileNotFoundError), match=name.split(".")[0]):
+            learn(FastSCNN(5), folder, cut_run, epochs=3, resume_checkpoint=cut_run / "epoch_2")
+    for place, warned in ((cut_run, 1), (cut_run / "epoch_1", 0)):
+        heard = []
+        on = learn(FastSCNN(5), folder, tmp_path_factory.mktemp("on"), epochs=2, resume_checkpoint=place, observers=[heard.append])
+        said = [e.message for e in heard if isinstance(e, Warned)]
+        assert len(on.history.losses) == 4 and len(said) == warned and all("epoch_1" in m and name.split(".")[0] in m for m in said), said
     (cut_run / "epoch_2" / name).write_bytes(whole)
-    assert len(on.history.losses) == 4
 
 
 @pytest.fixture(scope="module")
