@@ -1252,6 +1252,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'segnb.train.state': { 'segnb.train.state._done': ('train.state.html#_done', 'segnb/train/state.py'),
                                    'segnb.train.state._first_whole': ('train.state.html#_first_whole', 'segnb/train/state.py'),
                                    'segnb.train.state._furthest_first': ('train.state.html#_furthest_first', 'segnb/train/state.py'),
+                                   'segnb.train.state._passed': ('train.state.html#_passed', 'segnb/train/state.py'),
                                    'segnb.train.state.chance': ('train.state.html#chance', 'segnb/train/state.py'),
                                    'segnb.train.state.join_state': ('train.state.html#join_state', 'segnb/train/state.py'),
                                    'segnb.train.state.read_checkpoint': ('train.state.html#read_checkpoint', 'segnb/train/state.py'),

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..folders import find_folder, read_json
+from ..folders import MANIFEST, find_folder, read_json
 from ..spec import to_spec
 
 # %% ../../nbs/44_train.state.ipynb #split_state
@@ -115,11 +115,16 @@ def read_checkpoint(
 
 def _first_whole(folders):
     "What stands in the first folder that is not damaged, and words about those before it"
-    damaged: list[Exception] = []
+    damaged: dict[Path, Exception] = {}
     for folder in folders:
-        try: return find_folder(folder), read_notes(folder), read_state(folder), [str(e) for e in damaged]
-        except (ValueError, OSError) as e: damaged.append(e)
-    raise damaged[0]
+        try: return find_folder(folder), read_notes(folder), read_state(folder), [_passed(*item) for item in damaged.items()]
+        except (ValueError, OSError) as e: damaged[folder] = e
+    raise next(iter(damaged.values()))
+
+
+def _passed(folder, error):
+    "Words about a folder that was passed over; one without a manifest would not be written over"
+    return f"{error}{'' if (folder / MANIFEST).exists() else f'; move {folder} away, or that epoch cannot be saved again'}"
 
 
 def _furthest_first(path):
