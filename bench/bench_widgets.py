@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import tifffile
 import torch
-from timing import line, rss
+from timing import fresh, line, rss
 
 from segnb.data.datasets import SegDataset
 from segnb.data.scenes import draw_scene, scene_classes, write_scenes
@@ -129,6 +129,35 @@ def leak():
     line("the same: Python objects left", f"{len(gc.get_objects()) - objects}", "< 100")
 
 
+ESTIMATE = """
+import json, sys, tempfile
+from contextlib import redirect_stdout
+from io import StringIO
+sys.path.insert(0, {here!r})
+from timing import PeakMemory
+from segnb.all import *
+from segnb.options import options_of
+from segnb.widgets.cost import cost_of
+def train(kind, side, batch):
+    folder = write_scenes(f"{{place}}/scenes{{side}}", train=3 * batch, val=1, size=(side, side))
+    data = SegDataset(folder, folder / "train_list.txt", folder / "labels.txt", Compose([Normalize()]), 0)
+    with PeakMemory() as peak:
+        model = kind(num_classes=5)
+        model.train(1, data, batch, pretrain_weights=None, save_dir=f"{{place}}/run", save_interval_epochs=9)
+    return peak.growth, cost_of(kind, {{o.name: getattr(model, o.name) for o in options_of(kind)}}, (side, side), batch).memory / 2**20
+with tempfile.TemporaryDirectory() as place, redirect_stdout(StringIO()):
+    train(FastSCNN, 64, 2)   # what is loaded once
+    found = train({kind}, {side}, {batch})
+print(json.dumps(found))"""
+
+
+def memory_estimates():
+    "What the form says that a training takes, over what it takes on a processor"
+    for kind, side, batch in (("FastSCNN", 512, 4), ("UNet", 256, 2), ("DeepLabv3p", 256, 4), ("HRNet", 256, 2)):
+        taken, said = fresh(ESTIMATE.format(here=str(Path(__file__).parent), kind=kind, side=side, batch=batch))
+        line(f"memory estimate over measured peak: {kind}, {batch} of {side} x {side}", f"{said / taken:.2f}", "0.7 to 1.3")
+
+
 def write_large(folder, side):
     "One scene over and over, in three kinds of files"
     scene = draw_scene((2048, 2048), seed=1)[0]
@@ -223,6 +252,7 @@ def main(side):
     chart_updates()
     share_of_training()
     leak()
+    memory_estimates()
     predict_large(side)
     in_browser(side)
 

@@ -1525,7 +1525,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'segnb.widgets.cost.Cost.words': ('widgets.cost.html#cost.words', 'segnb/widgets/cost.py'),
                                     'segnb.widgets.cost.bare': ('widgets.cost.html#bare', 'segnb/widgets/cost.py'),
                                     'segnb.widgets.cost.cost_of': ('widgets.cost.html#cost_of', 'segnb/widgets/cost.py'),
-                                    'segnb.widgets.cost.kept_values': ('widgets.cost.html#kept_values', 'segnb/widgets/cost.py')},
+                                    'segnb.widgets.cost.kept_bytes': ('widgets.cost.html#kept_bytes', 'segnb/widgets/cost.py')},
             'segnb.widgets.data': { 'segnb.widgets.data.DataView': ('widgets.data.html#dataview', 'segnb/widgets/data.py'),
                                     'segnb.widgets.data.DataView.__init__': ( 'widgets.data.html#dataview.__init__',
                                                                               'segnb/widgets/data.py'),

@@ -16,7 +16,7 @@ from stand_in import FAILURE, Lesson, Tiny, lesson
 from segnb.data.datasets import SegDataset
 from segnb.data.images import palette, read_image, read_label
 from segnb.data.scenes import write_scenes
-from segnb.data.transforms import Compose, Normalize
+from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip
 from segnb.geo import place_tags
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, load_model
 from segnb.options import options_of
@@ -396,6 +396,7 @@ def test_a_model_with_other_classes_keeps_its_own(tmp_path):
     studio, model = Studio(train, val), FastSCNN(2)
     model.labels = ["sea", "land"]
     studio._use_model(model)
+    settle(60)  # the classes have been counted
     press(studio.data.classes, "name", id=1, text="house")
     settle(60)
     assert model.labels == ["sea", "land"] and train.labels[1] == "house"
@@ -749,3 +750,14 @@ def test_keep_best_before_the_start_is_over():
     assert panel.bar.state == "stopping"
     ends(panel, "stopped")
     assert panel.bar.note == "nothing better was evaluated and saved, so the model stays as it is"
+
+
+def test_pictures_that_never_change_are_shown_once(tmp_path):
+    train, val = small_sets(tmp_path)
+    data = DataView(train)
+    settle(60)
+    assert len(data.augmented.pictures) == 1 and data.augmented.note.startswith("Nothing is left to chance")
+    train.transforms = Compose([RandomHorizontalFlip(), Normalize()])
+    data._augment()
+    assert len(data.augmented.pictures) == 8 and data.augmented.note == ""
+    data.close()

@@ -73,7 +73,7 @@ class DataView(ipywidgets.VBox):
         self.source = Table({"Open folders": self._open, "Draw an example": self._draw}, title="Where is the data?", inputs=fields)
         self.findings = Table({"Repair": self._repair}, title="Label doctor", columns=["what", "found", "files", "such as"])
         self.classes = Classes(self._renamed)
-        self.samples = Pictures({"Other samples": lambda: self._sample(1)}, title="Samples")
+        self.samples = Pictures({"Other samples": lambda: self._sample(1)}, title="Samples", wide=240)
         self.augmented = Pictures({"Again": self._augment}, title="One sample as the network sees it", wide=120)
         super().__init__([self.source, self.findings, self.classes, self.samples, self.augmented])
         if train_dataset is not None: self.use(train_dataset=train_dataset, eval_dataset=eval_dataset)
@@ -144,7 +144,11 @@ class DataView(ipywidgets.VBox):
         if data.transforms is None: return self.augmented.put(note="The data set has no transforms")
         rng, sample = np.random.default_rng(), data[int(np.random.default_rng().integers(len(data)))]
         self._made = [data.transforms.before_batch(sample, rng) for _ in range(n)]
+        alike = all(np.array_equal(s.image, self._made[0].image) for s in self._made)
+        if alike: self._made = self._made[:1]
         self._show_augmented()
+        self.augmented.put(note="Nothing is left to chance, so each epoch shows the same pictures; put RandomHorizontalFlip() or another transform "
+                           "that changes them before Normalize()" if alike else "")
 
     def _show_augmented(self):
         words = [f"{i}: {s.image.shape[1]} × {s.image.shape[0]}" for i, s in enumerate(self._made, 1)]

@@ -29,7 +29,7 @@ def devices() -> dict[str, str]:  # Words for each name that `device` may have
 
 # %% ../../nbs/73_widgets.form.ipynb #Form
 main_options = ("network num_classes backbone width num_epochs train_batch_size learning_rate device save_dir use_bce_loss use_dice_loss").split()
-words = {"num": "number of", "dir": "folder", "lr": "learning rate", "bce": "BCE", "vdl": "VisualDL"}
+words = {"num": "number of", "dir": "folder", "lr": "learning rate", "bce": "BCE", "dice": "Dice", "vdl": "VisualDL"}
 
 
 class Form(Page):

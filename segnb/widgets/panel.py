@@ -67,7 +67,7 @@ class Examples(Pictures):
         answer = self._model.predict(image)["label_map"]
         known = label != 255
         words = f"{name}, epoch {self._epoch}: {100 * (answer == label)[known].mean() if known.any() else 100:.0f} % right"
-        gap, colours = np.full((len(label), 8, 3), 255, np.uint8), colours_of(self._dataset)
+        gap, colours = np.full((len(label), 4, 3), 128, np.uint8), colours_of(self._dataset)   # grey is right on white and on black
         return words, np.concatenate([overlay(image, label, colours=colours), gap, overlay(image, answer, colours=colours)], 1)
 
 # %% ../../nbs/75_widgets.panel.ipynb #plain_error

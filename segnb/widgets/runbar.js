@@ -77,7 +77,7 @@ function render({ model, el }) {
     find(".start").disabled = busy || !!model.get("blocked");
     find(".start").title = model.get("blocked");
     find(".again").hidden = !model.get("again") || busy;
-    find(".again").disabled = !!model.get("blocked");
+    find(".again").disabled = busy || !model.get("again") || !!model.get("blocked");
     find(".again").title = model.get("blocked") || model.get("again");
     find(".hold").disabled = !moving;
     find(".hold").textContent = state === "paused" ? "Resume" : "Pause";
