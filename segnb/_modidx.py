@@ -1625,6 +1625,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'segnb/widgets/live.py'),
                                     'segnb.widgets.live.Progress._begin': ('widgets.live.html#progress._begin', 'segnb/widgets/live.py'),
                                     'segnb.widgets.live.Progress._ending': ('widgets.live.html#progress._ending', 'segnb/widgets/live.py'),
+                                    'segnb.widgets.live.Progress._pace': ('widgets.live.html#progress._pace', 'segnb/widgets/live.py'),
                                     'segnb.widgets.live.Progress._step': ('widgets.live.html#progress._step', 'segnb/widgets/live.py'),
                                     'segnb.widgets.live.Progress.done': ('widgets.live.html#progress.done', 'segnb/widgets/live.py'),
                                     'segnb.widgets.live.Progress.judge': ('widgets.live.html#progress.judge', 'segnb/widgets/live.py'),

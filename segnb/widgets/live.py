@@ -100,7 +100,12 @@ class Progress:
         where = f"evaluating {self.evaluated}/{begin.eval_steps}" if self.evaluated else f"step {self.step}/{begin.steps}"
         loss = f"loss {self.loss:.3g}" if self.loss is not None else ""
         time_left = f"{duration(left)} left" if left is not None else ""
-        return _joined(f"Epoch {max(1, self.epoch)}/{begin.epochs}", where, loss, best, time_left)
+        return _joined(f"Epoch {max(1, self.epoch)}/{begin.epochs}", where, loss, best, self._pace(), time_left)
+
+    def _pace(self):
+        seconds = self.clock.step_time if len(self.clock.marks) > 1 else 0
+        if seconds <= 0: return ""
+        return f"{seconds:.2g} s a step" if seconds > 0.99 else f"{1 / seconds:.{0 if seconds < 0.1 else 1}f} steps a second"
 
     def _ending(self):
         if self.reason == "done": return f"Done: {self.begin.epochs} epochs in {duration(self.clock.now)}"
