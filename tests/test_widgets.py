@@ -761,3 +761,17 @@ def test_pictures_that_never_change_are_shown_once(tmp_path):
     data._augment()
     assert len(data.augmented.pictures) == 8 and data.augmented.note == ""
     data.close()
+
+
+def test_runs_are_told_apart_in_a_table():
+    panel = Panel(Tiny, Lesson(pause=0.001), num_epochs=2)
+    for i, change in enumerate(({}, dict(learning_rate=0.5), dict(backbone="large"), {})):
+        panel.set(**change)
+        assert len(panel.runs.rows) == (i if i > 1 else 0)
+        before = panel.run
+        panel.start()
+        until(lambda: panel.run is not before)  # noqa: B023
+        ends(panel, "done")
+    first, *_, last = panel.runs.rows
+    assert first[0] == "backbone=small, learning_rate=0.01" and last[0] == "backbone=large, learning_rate=0.5"
+    assert (last[1]["text"], last[2], last[3]) == ("0.486", 2, 40)

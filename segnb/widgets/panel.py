@@ -28,7 +28,7 @@ from .chart import LiveChart, spawn
 from .choices import Plan
 from .form import Form
 from .live import Monitor, Receipt, RunBar, duration
-from .parts import Pictures, colours_of
+from .parts import Pictures, Table, colours_of
 
 # %% ../../nbs/75_widgets.panel.ipynb #Examples
 class Examples(Pictures):
@@ -114,6 +114,9 @@ def replay(
 _trainers: WeakSet = WeakSet()
 
 
+def _numbers(p): return [dict(text="–" if p.best is None else f"{p.best:.3f}", number=True), p.best_epoch, p.done, duration(p.clock.now)]
+
+
 class Trainer(ipywidgets.VBox):
     "Start, pause and stop the training of a plan, and watch it"
     run: Run | None = None           # The training, as `start` of the segmenter gave it
@@ -137,7 +140,9 @@ class Trainer(ipywidgets.VBox):
         self.bar.observe(lambda _: plan.change(locked=self.bar.busy), "state")
         _trainers.add(self)
         self._judge()
-        super().__init__([form, self.bar, self.chart, self.details.rate, self.details.classes, self.examples])
+        self.runs = Table()             # One line for each run, as soon as there are two
+        self._past: list[tuple] = []    # Values and `Progress` of each run
+        super().__init__([form, self.bar, self.chart, self.runs, self.details.rate, self.details.classes, self.examples])
 
     @property
     def values(self) -> dict: return self.plan.values     # What will be trained with, by name
@@ -205,6 +210,7 @@ class Trainer(ipywidgets.VBox):
             self.details.rename(getattr(plan.datasets["train_dataset"], "labels", []), colours_of(plan.datasets["train_dataset"]))
             self.examples.begin(model, plan.datasets.get("eval_dataset"))
             self.monitor = Monitor(self.bar, self.chart, self._ended, [self.details, self.examples])
+            self._last = {"kind": plan.kind.__name__, **values}
             run = model.start(**plan.train_values(), **plan.datasets, observers=[self.monitor, self._recall])
         except Exception as e:
             self.monitor = None
@@ -212,7 +218,6 @@ class Trainer(ipywidgets.VBox):
             return self.receipt.update()
         with self.bar.lock:
             early, self.run, self.bar.run = self.bar.state == "stopping", run, run
-        self._last = {"kind": plan.kind.__name__, **values}
         if early: run.stop_and_keep_best() if self.bar.keep_best else run.stop()
         self.bar.refresh()
 
@@ -229,8 +234,17 @@ class Trainer(ipywidgets.VBox):
             self.bar.put(note=f"the model is now the best one of the run, from epoch {progress.best_epoch}" if run.best
                          else "nothing better was evaluated and saved, so the model stays as it is")
         if progress.done: self.on_model(self.model)
+        if progress.done: self._compare(progress)
         self._offer()
         self.receipt.update()
+
+    def _compare(self, progress):
+        "Put the run that has ended into the table, with what tells the runs apart"
+        self._past = [*self._past, (self._last, progress)][-12:]
+        if len(self._past) < 2: return
+        varied = [n for n in self._last if len({repr(values.get(n)) for values, _ in self._past}) > 1]
+        self.runs.put(title="Runs", columns=["different", "best mIoU", "in epoch", "steps", "time"],
+                      rows=[[", ".join(f"{n}={values.get(n)}" for n in varied) or "nothing", *_numbers(p)] for values, p in self._past])
 
     def _offer(self):
         "Say whether there is a run to go on with"
