@@ -169,8 +169,10 @@ class PredictView(ipywidgets.VBox):
         tiff = not isinstance(ids, np.ndarray) or image is not None and image.suffix.lower() in (".tif", ".tiff")
         path = free_name(f"{image.stem}_classes" if image else "prediction", ".tif" if tiff else ".png")
         tags = place_tags(image) if tiff else []
-        if tiff: write_tiff(path, lambda y, height: ids[y : y + height], ids.shape, ids.dtype, tags, int(np.iinfo(ids.dtype).max))
-        else: write_label(path, ids)
+        part = path.with_name(f"{path.stem}.new{path.suffix}")   # so that a half file never bears the name
+        if tiff: write_tiff(part, lambda y, height: ids[y : y + height], ids.shape, ids.dtype, tags, int(np.iinfo(ids.dtype).max))
+        else: write_label(part, ids)
+        os.replace(part, path)
         self.controls.put(note=f"saved as {path}" + (", which lies where the image lies" if tags else ""))
 
     def close(self):
