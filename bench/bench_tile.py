@@ -19,7 +19,8 @@ from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
 from segnb.infer.asker import Asker
 from segnb.infer.disk import predict_to_disk
-from segnb.infer.rows import Job, Scene, overlap_tile
+from segnb.infer.rows import Job, overlap_tile
+from segnb.infer.source import Scene
 
 CLASSES, TILE, PAD, BATCH = 19, 512, 64, 4
 

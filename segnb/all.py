@@ -9,6 +9,7 @@ from .cache import *
 from .chunks import *
 from .data.conventions import *
 from .data.lists import *
+from .data.colours import *
 from .data.images import *
 from .data.sample import *
 from .data.transforms import *
@@ -40,6 +41,7 @@ from .infer.tiles import *
 from .infer.regions import *
 from .infer.answers import *
 from .infer.asker import *
+from .infer.source import *
 from .infer.predict import *
 from .infer.rows import *
 from .infer.disk import *

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .data.images import overlay, palette, read_image, to_rgb
+from .data.colours import overlay, palette, to_rgb
+from .data.images import read_image
 from .figures import figure
 
 # %% ../nbs/49_draw.ipynb #shrink

@@ -12,7 +12,8 @@ from segnb.data.transforms import Compose, Normalize
 from segnb.infer.advice import reach_of
 from segnb.infer.asker import Asker
 from segnb.infer.predict import predict_images
-from segnb.infer.rows import Job, Scene, overlap_tile
+from segnb.infer.rows import Job, overlap_tile
+from segnb.infer.source import Scene
 
 PLAIN = Compose([Normalize()])
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segnb.data.colours import palette, to_rgb
 from segnb.data.conventions import voc_palette
 from segnb.data.datasets import SegDataset
 from segnb.data.doctor import diagnose
-from segnb.data.images import palette, read_image, read_label, to_rgb, write_label
+from segnb.data.images import read_image, read_label, write_label
 from segnb.data.lists import read_labels, read_pairs
 from segnb.data.transforms import Compose, Normalize
 from segnb.models import FastSCNN

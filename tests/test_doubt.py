@@ -62,7 +62,7 @@ def test_in_files_it_is_the_same(model, image, tmp_path, doubt, blend, kind, far
 
 
 def test_stopped_it_goes_on(model, image, tmp_path, monkeypatch):
-    from segnb.infer.rows import Scene
+    from segnb.infer.source import Scene
     how = dict(looks=LOOKS, uncertainty="spread", scores="float32")
     expected = model.overlap_tile_predict(image, [48, 20], [16, 12], out=tmp_path / "whole.npy", **how)
     plain, left = Scene.band, [3]

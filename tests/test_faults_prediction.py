@@ -17,7 +17,8 @@ from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop
 from segnb.geo import nodata_of, place_tags
 from segnb.infer.disk import Growing
-from segnb.infer.rows import Job, Scene
+from segnb.infer.rows import Job
+from segnb.infer.source import Scene
 from segnb.models import DeepLabv3p, FastSCNN, HRNet, UNet
 
 PLAIN = Compose([Normalize()])

@@ -23,7 +23,8 @@ from segnb.infer import fuse
 from segnb.infer.asker import Asker
 from segnb.infer.disk import Growing, read_rows
 from segnb.infer.predict import predict_images
-from segnb.infer.rows import Job, Scene, overlap_tile
+from segnb.infer.rows import Job, overlap_tile
+from segnb.infer.source import Scene
 from segnb.models import FastSCNN
 
 PLAIN = Compose([Normalize()])

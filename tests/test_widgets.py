@@ -13,8 +13,9 @@ import zarr
 from PIL import Image
 from stand_in import FAILURE, Lesson, Tiny, lesson
 
+from segnb.data.colours import palette
 from segnb.data.datasets import SegDataset
-from segnb.data.images import palette, read_image, read_label
+from segnb.data.images import read_image, read_label
 from segnb.data.scenes import write_scenes
 from segnb.data.transforms import Compose, Normalize, RandomHorizontalFlip
 from segnb.geo import place_tags

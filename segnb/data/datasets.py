@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ..cache import ArrayCache
+from .colours import overlay, palette, to_rgb
 from .conventions import coloured, mapped
-from .images import misnamed, overlay, palette, read_image, read_label, read_values, to_rgb
+from .images import misnamed, read_image, read_label, read_values
 from .lists import check_inside, check_twice, read_labels, read_pairs
 from .sample import Sample
 from .transforms import Compose

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .colours import palette, to_rgb
 from .conventions import UNLABELLED, Facts, Finding, looks_inverted, of_colours, of_floats, of_numbers, pack, total_of, unpack, voc_palette
 from .datasets import SegDataset, draw_samples, read_mapped
-from .images import fingerprint, palette, read_image, read_label, read_values, to_rgb, write_label
+from .images import fingerprint, read_image, read_label, read_values, write_label
 from .lists import files_by_name
 from .sample import Sample
 from ..progress import going_through

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import cv2
 import numpy as np
 
-from .images import overlay, to_rgb
+from .colours import overlay, to_rgb
 from .sample import Cropped, Sample, TargetSize, per_band, some_rng, transform, wide_high
 from ..figures import figure
 from ..options import Between, check_options

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.images import overlay, to_rgb
+from ..data.colours import overlay, to_rgb
 from ..figures import figure
 from .answers import label_of
 from .asker import Asker, answering, size_rules
 from .fuse import small_logits
-from .predict import predict_tiles, read_source
+from .predict import predict_tiles
 from .rows import Job
+from .source import read_source
 from .tiles import Box, Tile, tile_grid
 from ..nets.layers import resize
 

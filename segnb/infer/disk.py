@@ -20,10 +20,12 @@ import numpy as np
 import tifffile
 
 from ..chunks import Chunks, is_chunked, need_zarr, write_chunks
-from ..data.images import palette, read_image
+from ..data.colours import palette
+from ..data.images import read_image
 from ..geo import nodata_tag, place_attributes, place_tags
 from .predict import Prediction
-from .rows import Job, Scene, check_room
+from .rows import Job, check_room
+from .source import Scene
 from ..spec import to_spec
 
 # %% ../../nbs/55_infer.disk.ipynb #Growing

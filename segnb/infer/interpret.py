@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..data.colours import overlay, palette, to_rgb
 from ..data.datasets import SegDataset
-from ..data.images import overlay, palette, to_rgb
 from ..data.sample import Sample
 from ..draw import class_names, shrink
 from ..figures import figure

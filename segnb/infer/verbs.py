@@ -21,7 +21,8 @@ from .disk import Scores, predict_to_disk
 from .fuse import Precision
 from .predict import Prediction, predict_images
 from .regions import Regions, check_meets, check_regions
-from .rows import Blend, Job, Scene, overlap_tile
+from .rows import Blend, Job, overlap_tile
+from .source import Scene
 from .views import Calibration, Looks, Views, calibrate, check_doubt, check_looks
 from ..options import Between, Pair, check_options
 

@@ -17,7 +17,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from ..data.images import palette
+from ..data.colours import palette
 from ..folders import find_folder
 from ..spec import from_spec
 from ..train.events import EvalEnd, Event, StepEnd, TrainBegin, TrainEnd

@@ -12,7 +12,7 @@ from typing import Any
 
 import traitlets as t
 
-from ..data.images import palette
+from ..data.colours import palette
 from ..draw import class_names
 from .chart import script
 from .parts import Board, colours_of

@@ -14,9 +14,9 @@ import ipywidgets
 import numpy as np
 
 from ..data.augment import RandomDistort
+from ..data.colours import overlay, to_rgb
 from ..data.datasets import SegDataset, value_counts
 from ..data.doctor import Diagnosis, diagnose
-from ..data.images import overlay, to_rgb
 from ..data.scenes import write_scenes
 from ..data.transforms import Compose, Normalize, RandomHorizontalFlip, RandomPaddingCrop, RandomVerticalFlip
 from .classes import Classes

@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from ..data.images import overlay
+from ..data.colours import overlay
 from ..infer.interpret import Ranked, interpret, marked
 from .parts import Pictures, Table, colours_of, swatch
 

@@ -14,8 +14,9 @@ import numpy as np
 import traitlets as t
 from PIL import Image
 
-from ..data.images import overlay, palette, to_rgb
-from ..infer.predict import predict_tiles, read_source
+from ..data.colours import overlay, palette, to_rgb
+from ..infer.predict import predict_tiles
+from ..infer.source import read_source
 from ..infer.tiles import Box, read_window, stitch, tile_grid
 from ..segmenter import Segmenter
 from .chart import Page, script

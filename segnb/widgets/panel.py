@@ -18,8 +18,8 @@ import ipywidgets
 import numpy as np
 import torch
 
+from ..data.colours import overlay
 from ..data.datasets import SegDataset
-from ..data.images import overlay
 from ..train.events import EvalEnd, Event, Run, StepEnd, TrainBegin
 from ..train.observers import History
 from ..train.state import read_notes, read_state

@@ -17,7 +17,7 @@ import numpy as np
 import traitlets as t
 from PIL import Image
 
-from ..data.images import palette
+from ..data.colours import palette
 from .chart import Page, script, spawn
 
 # %% ../../nbs/74_widgets.parts.ipynb #jpeg

@@ -21,7 +21,8 @@ import numpy as np
 from ..data.images import write_label
 from ..geo import place_tags
 from ..infer.disk import write_tiff
-from ..infer.rows import Job, Scene
+from ..infer.rows import Job
+from ..infer.source import Scene
 from ..infer.tiles import Tile
 from ..options import check_options
 from ..segmenter import Segmenter

@@ -19,7 +19,7 @@ import traitlets as t
 from PIL import Image
 
 from ..chunks import is_chunked
-from ..data.images import overlay, palette, screen_range, to_rgb
+from ..data.colours import overlay, palette, screen_range, to_rgb
 from .chart import Page, script, spawn
 from .windows import FileImage, open_image
 
