@@ -22,8 +22,8 @@ from ..data.colours import overlay
 from ..data.datasets import SegDataset
 from ..train.events import EvalEnd, Event, Run, StepEnd, TrainBegin
 from ..train.observers import History
-from ..train.state import read_notes, read_state
-from .attach import Details, checkpoints, curve_of, newest_checkpoint
+from ..train.state import checkpoints, read_notes, read_state
+from .attach import Details, curve_of, newest_checkpoint
 from .chart import LiveChart, spawn
 from .choices import Plan
 from .form import Form
