@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATE', 'WEIGHTS', 'write_state', 'read_state', 'read_notes', 'saved_weights', 'shapes_of', 'checkpoints',
-           'read_checkpoint', 'chance', 'set_chance']
+           'any_checkpoint', 'read_checkpoint', 'chance', 'set_chance']
 
 # %% ../../nbs/44_train.state.ipynb #imports
 import json
@@ -103,8 +103,17 @@ def checkpoints(
     save_dir: str | Path,  # A run's folder
 ) -> list[Path]:           # Whole or not, the one that was written last first
     "The saved models in a run's folder that have the state of their training beside them"
-    found = [p.parent for p in Path(save_dir).glob(f"*/{STATE}.json") if not p.parent.name.startswith(".")]
-    return sorted(found, key=_written, reverse=True)
+    return sorted(_saved_in(save_dir), key=_written, reverse=True)
+
+
+def any_checkpoint(
+    save_dir: str | Path,  # A run's folder; may be missing
+) -> bool:                 # Whole or not
+    "Whether there is something to go on from; nothing is read"
+    return next(_saved_in(save_dir), None) is not None
+
+
+def _saved_in(save_dir): return (p.parent for p in Path(save_dir).glob(f"*/{STATE}.json") if not p.parent.name.startswith("."))
 
 
 def _written(folder):

@@ -22,7 +22,7 @@ from ..folders import find_folder
 from ..spec import from_spec
 from ..train.events import EvalEnd, Event, StepEnd, TrainBegin, TrainEnd
 from ..train.logs import history_of
-from ..train.state import checkpoints
+from ..train.state import any_checkpoint, checkpoints
 from .chart import LiveChart, spawn
 from .live import Monitor, Receipt, RunBar
 
@@ -140,7 +140,7 @@ class Attached(ipywidgets.VBox):
             self._now = now
             self.monitor(event)
         folder = self.path.parent
-        way = f"; resume_checkpoint={str(folder)!r} goes on from what was saved, as Go on in a panel does" if checkpoints(folder) else ""
+        way = f"; resume_checkpoint={str(folder)!r} goes on from what was saved, as Go on in a panel does" if any_checkpoint(folder) else ""
         if not isinstance(event, TrainEnd): self.monitor(TrainEnd(f"the log ends here{way}"))
 
     def close(self):

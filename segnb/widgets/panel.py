@@ -22,7 +22,7 @@ from ..data.colours import overlay
 from ..data.datasets import SegDataset
 from ..train.events import EvalEnd, Event, Run, StepEnd, TrainBegin
 from ..train.observers import History
-from ..train.state import checkpoints, read_notes, read_state
+from ..train.state import any_checkpoint, read_notes, read_state
 from .attach import Details, curve_of, newest_checkpoint
 from .chart import LiveChart, spawn
 from .choices import Plan
@@ -249,7 +249,7 @@ class Trainer(ipywidgets.VBox):
     def _offer(self):
         "Say whether there is a run to go on with"
         folder = str(self.values.get("save_dir", "")) if "resume_checkpoint" in self.plan.options else ""
-        self.bar.put(again=f"Go on with the run in {folder}" if folder and checkpoints(folder) else "")
+        self.bar.put(again=f"Go on with the run in {folder}" if folder and any_checkpoint(folder) else "")
 
     def _name(self):
         "What tells the last run from what will be trained now"
