@@ -10,6 +10,10 @@ const CSS = `
 .segnb-chart .legend span { display: inline-flex; align-items: center; gap: 7px; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .segnb-chart .legend b { font-weight: 600; min-width: 3.6em; }
 .segnb-chart .legend .where { margin-left: auto; color: var(--soft); }
+.segnb-chart .head { display: flex; gap: 12px; align-items: flex-start; } .segnb-chart .legend { flex: 1; }
+.segnb-chart .log { font: inherit; font-size: .92em; color: var(--soft); background: none; border: 1px solid currentColor; border-radius: 4px; padding: 0 7px; cursor: pointer; }
+.segnb-chart .log[aria-pressed=true] { color: var(--jp-brand-color1, #1976d2); font-weight: 600; }
+.segnb-chart .log:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; } .segnb-chart .log[hidden] { display: none; }
 .segnb-chart .plot { outline: none; border-radius: 4px; touch-action: pan-y; }
 .segnb-chart .plot:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: -1px; }
 .segnb-chart svg { display: block; width: 100%; }
@@ -29,7 +33,7 @@ const CSS = `
 
 const HTML = `<style>${CSS}</style>
 <div class="segnb-chart">
-  <div class="legend"></div>
+  <div class="head"><div class="legend"></div><button class="log" type="button" title="Equal factors take equal heights, so a loss that is already small is seen to fall">log</button></div>
   <div class="plot" tabindex="0" role="img"></div>
   <div class="unseen" aria-live="polite"></div>
 </div>`;
@@ -59,6 +63,14 @@ function scale(low, high) {                                     // four or five 
     return labels(Math.floor(low / step + 1e-9) * step, step, n);
   });
   return tries.sort((a, b) => (a[a.length - 1][0] - a[0][0]) - (b[b.length - 1][0] - b[0][0]))[0];
+}
+
+function decades(low, high) {                                   // 1, 2 and 5 of each power of ten around low…high; powers alone where there are many
+  const marks = [], digits = v => Number(v.toPrecision(1)), powers = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1];
+  for (let p = powers[0]; p <= powers[1]; p++) for (const m of [1, 2, 5]) marks.push(digits(m * 10 ** p));
+  const from = marks.findLastIndex(v => v <= low), to = Math.max(from + 1, marks.findIndex(v => v >= high)), inside = marks.slice(from, to + 1);
+  const shown = inside.length > 7 ? inside.filter(v => String(v.toExponential()).startsWith("1e")) : inside;
+  return { low: inside[0], top: inside[inside.length - 1], marks: shown.map(v => [v, plain(v) ? String(v) : v.toExponential(0)]) };
 }
 
 function series(rows, width, column) {                          // the points of one column that are numbers
@@ -103,18 +115,22 @@ function look(i, colours) {
 }
 
 // The axes: the left one for the first `left` series, shares from 0 to 1 at the right for the others, or at the left if they are alone.
-function axes(lines, ghosts, names, left, box, W, H, most, xName) {
+function axes(lines, ghosts, names, left, log, box, W, H, most, xName) {
   const values = [...lines.slice(0, left).flat(), ...ghosts.flatMap(g => g.lines.slice(0, left).flat())];
-  const main = left ? scale(...span(values)) : labels(0, 0.25, 4), steps = main.length - 1, right = labels(0, 1 / steps, steps);
-  const low = main[0][0], top = main[steps][0], out = [];
+  const even = () => { const marks = left ? scale(...span(values)) : labels(0, 0.25, 4); return { marks, low: marks[0][0], top: marks[marks.length - 1][0] }; };
+  const far = values.map(p => p[1]).filter(v => v > 0 && v < Infinity), powers = log && left > 0 && far.length > 0;
+  const least = far.reduce((a, b) => Math.min(a, b), Infinity), largest = far.reduce((a, b) => Math.max(a, b), 0);
+  const { marks, low, top } = powers ? decades(least, largest) : even(), steps = marks.length - 1, out = [];
+  const f = powers ? v => Math.log(Math.max(v, low)) : v => v;
   const x = v => box.l + (box.r - box.l) * v / most, up = part => box.b - (box.b - box.t) * part;
-  const y = i => i < left ? v => up((v - low) / (top - low)) : up;
-  main.forEach(([v, text], i) => {
-    const at = up(i / steps);
-    if (i) out.push(`<line class="grid" x1="${box.l}" x2="${box.r}" y1="${at}" y2="${at}"/>`);
+  const y = i => i < left ? v => up((f(v) - f(low)) / (f(top) - f(low))) : up;
+  for (const [v, text] of marks) {
+    const at = y(left ? 0 : 1)(v);
+    if (v > low) out.push(`<line class="grid" x1="${box.l}" x2="${box.r}" y1="${at}" y2="${at}"/>`);
     out.push(`<text x="${box.l - 8}" y="${at + 4}" text-anchor="end">${text}</text>`);
-    if (left && names.length > left) out.push(`<text x="${box.r + 8}" y="${at + 4}">${right[i][1]}</text>`);
-  });
+  }
+  const right = left && names.length > left ? (powers ? labels(0, 0.25, 4) : labels(0, 1 / steps, steps)) : [];
+  for (const [v, text] of right) out.push(`<text x="${box.r + 8}" y="${up(v) + 4}">${text}</text>`);
   const every = Math.max(1, nice(most / Math.min(8, W / 90)));
   for (let v = 0; v <= most; v += Math.ceil(every)) {
     out.push(`<line class="axis" x1="${x(v)}" x2="${x(v)}" y1="${box.b}" y2="${box.b + 4}"/>`);
@@ -126,11 +142,11 @@ function axes(lines, ghosts, names, left, box, W, H, most, xName) {
 }
 
 // The whole picture as SVG text; `at` is the row under the crosshair, or -1; `others` are the rows of earlier runs.
-function picture(rows, { names, left, colours, others, xName }, W, at) {
+function picture(rows, { names, left, log, colours, others, xName }, W, at) {
   const width = names.length + 1, H = W < 480 ? 190 : 240, box = { l: 50, r: W - 50, t: 10, b: H - 36 };
   const lines = names.map((_, i) => series(rows, width, i + 1)), last = rows.length ? rows[rows.length - width] : 1;
   const ghosts = others.map(o => ({ lines: names.map((_, i) => series(o, width, i + 1)), last: o.length ? o[o.length - width] : 1 }));
-  const most = Math.max(last, 2, ...ghosts.map(g => g.last)), { out, x, y } = axes(lines, ghosts, names, left, box, W, H, most, xName);
+  const most = Math.max(last, 2, ...ghosts.map(g => g.last)), { out, x, y } = axes(lines, ghosts, names, left, log, box, W, H, most, xName);
   const path = (points, i) => points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y(i)(b).toFixed(1)}`).join("");
   const fine = Math.max(100, Math.round(W));
   ghosts.forEach((g, n) => names.forEach((_, i) => {
@@ -163,7 +179,7 @@ function render({ model, el }) {
     el.append(make("style", { textContent: LOOK }), box);
     box.append(el.querySelector(".segnb-chart"));
   }
-  const find = name => el.querySelector(name), root = find(".segnb-chart"), plot = find(".plot"), live = find("[aria-live]");
+  const find = name => el.querySelector(name), root = find(".segnb-chart"), plot = find(".plot"), live = find("[aria-live]"), power = find(".log");
   let rows = floats(model.get("data")), at = -1, frame = 0, drawn = null, evaluations = -1, area = null;
   const width = () => model.get("names").length + 1, count = () => rows.length / width();
 
@@ -205,9 +221,13 @@ function render({ model, el }) {
     root.style.display = root.hidden ? "none" : "";
     Object.assign(root.dataset, { points: count(), at, messages: root.dataset.messages ?? 0 });
     const text = legend();
+    power.hidden = !model.get("left");
+    power.setAttribute("aria-pressed", Boolean(model.get("log")));
+    power.setAttribute("aria-label", `Logarithmic axis for ${model.get("names").slice(0, model.get("left")).join(", ")}`);
     if (W < 60 || root.hidden) return;
     const others = model.get("others").map(o => floats(o.data));
-    drawn = picture(rows, { names: model.get("names"), left: model.get("left"), colours: model.get("colours"), others, xName: model.get("x_name") }, W, at);
+    const [names, left, log, colours, xName] = ["names", "left", "log", "colours", "x_name"].map(name => model.get(name));
+    drawn = picture(rows, { names, left, log, colours, others, xName }, W, at);
     plot.innerHTML = drawn.svg;
     plot.setAttribute("aria-label", `${model.get("label")}; ${text}. Arrow keys read single values.`);
     const done = series(rows, width(), width() - 1).length;
@@ -241,6 +261,7 @@ function render({ model, el }) {
     return Math.abs(rows[low * width()] - want) <= Math.abs(rows[high * width()] - want) ? low : high;
   }
 
+  power.onclick = () => { model.set("log", !model.get("log")); model.save_changes(); later(); };
   plot.onpointermove = e => { at = nearest(e.clientX); later(); };
   plot.onpointerleave = plot.onblur = () => { at = -1; later(); };
   plot.onkeydown = e => {
@@ -251,7 +272,7 @@ function render({ model, el }) {
     later();
   };
 
-  const release = keepKeys(el), sizes = new ResizeObserver(later), traits = ["names", "label", "steps", "x_name", "quiet", "others", "colours", "left"];
+  const release = keepKeys(el), sizes = new ResizeObserver(later), traits = ["names", "label", "steps", "x_name", "quiet", "others", "colours", "left", "log"];
   sizes.observe(plot);
   for (const name of traits) model.on(`change:${name}`, later);
   model.on("msg:custom", add);

@@ -95,6 +95,7 @@ _drawing = threading.Lock()  # matplotlib is not made for two threads at once
 def still_curve(
     rows: np.ndarray,  # (n, 1 + series), x first; NaN is a gap
     names: list[str],  # Of the series; the first two are drawn, the second on an axis of its own
+    log: bool = False, # The first axis is logarithmic, if it has a value above 0
 ) -> bytes:            # PNG
     "Draw a training curve as a picture"
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -109,6 +110,7 @@ def still_curve(
             ax.set_ylabel(name, color=colour)
             ax.spines[["top", "right" if i == 0 else "left"]].set_visible(False)
             if i: ax.set_ylim(0, 1.02)
+        if log and (rows[:, 1] > 0).any(): axes.set_yscale("log")
         axes.set_xlabel("step")
         axes.grid(alpha=0.25, axis="y")
         out = io.BytesIO()
@@ -125,6 +127,7 @@ class LiveChart(Page):
     steps = t.Int(0).tag(sync=True)                               # In each epoch, to say in which one a step lies
     quiet = t.Bool(False).tag(sync=True)                          # Take no room until there is a point
     left = t.Int(1).tag(sync=True)                                # How many of the series have the left axis; the others go from 0 to 1
+    log = t.Bool(False).tag(sync=True)                            # Whether the left axis is logarithmic; a button of the page changes it
     colours: t.List = t.List().tag(sync=True)                     # [red, green, blue] of each series; [] takes the chart's own two
     fold = t.Unicode("").tag(sync=True)                           # Words under which the chart is folded away; '' shows it
     others: t.List = t.List().tag(sync=True)                      # Curves of earlier runs: 'name' and 'data', like this chart's
@@ -194,4 +197,4 @@ class LiveChart(Page):
 
     def _repr_mimebundle_(self, **kwargs):
         data, meta = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        return ({**data, "image/png": b64encode(still_curve(self.rows, self.names)).decode()} if len(self) else data), meta
+        return ({**data, "image/png": b64encode(still_curve(self.rows, self.names, self.log)).decode()} if len(self) else data), meta

@@ -246,7 +246,7 @@ class Receipt:
     def html(self) -> str:  # A block that needs no script
         "What happened, as HTML"
         words = html.escape(_joined(self.title, self.bar.text or "not started", self.bar.error))
-        curve = b64encode(still_curve(self.chart.rows, self.chart.names)).decode() if len(self.chart) else ""
+        curve = b64encode(still_curve(self.chart.rows, self.chart.names, self.chart.log)).decode() if len(self.chart) else ""
         image = f'<img alt="Training curve" src="data:image/png;base64,{curve}">' if curve else ""
         return f'<div class="{self.name}"><p>{words}</p>{image}</div>'
 

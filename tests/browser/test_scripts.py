@@ -1,5 +1,6 @@
 "The widgets' scripts on a bare page, with a stand-in for the model: what the page does before, without and after the kernel"
 
+import re
 import struct
 
 import pytest
@@ -21,7 +22,7 @@ SHOW = """async ([source, state]) => {
 }"""
 BAR = dict(state="running", part=0.4, text="Epoch 4/10", note="", error="", trace="", blocked="", buttons=True, can_start=True, can_keep=True)
 CHART = dict(names=["loss", "mIoU"], label="Training curve", x_name="step", steps=10, quiet=False, receipt="", data={"floats": []},
-             left=1, colours=[], others=[], fold="")
+             left=1, log=False, colours=[], others=[], fold="")
 NAN = float("nan")
 
 
@@ -74,6 +75,39 @@ def test_silence_is_told_and_ends(show):
     page.evaluate("put({state: 'done'})")
     page.clock.fast_forward(60_000)
     assert page.locator(".text").inner_text() == "Epoch 5/10"
+
+
+def heights(page): return [float(y) for y in re.findall(r"[ML][\d.]+,([\d.]+)", page.locator(".plot path.line.s0").get_attribute("d"))]
+
+
+def test_a_loss_on_a_logarithmic_axis(show):
+    "Three powers of ten: nearly one line at first, three equal steps at a press"
+    page = show("chart", dict(CHART, data={"floats": [1, 100, NAN, 2, 10, NAN, 3, 1, 0.5, 4, 0.1, NAN]}))
+    page.wait_for_function("document.querySelector('.segnb-chart').dataset.points === '4'")
+    even = heights(page)
+    assert even[3] - even[2] < 5 < even[1] - even[0]
+    button = page.get_by_role("button", name="Logarithmic axis for loss")
+    button.click()
+    page.wait_for_function("document.querySelector('.log').getAttribute('aria-pressed') === 'true'")
+    steps = [b - a for a, b in zip(heights(page), heights(page)[1:])]
+    assert max(steps) - min(steps) < 1 < min(steps)
+    assert {"0.1", "1", "10", "100", "0.25"} <= set(page.locator("svg text").all_text_contents())
+    button.press("Enter")
+    page.wait_for_function("document.querySelector('.log').getAttribute('aria-pressed') === 'false'")
+    assert heights(page) == even
+
+
+@pytest.mark.parametrize("values", [[0, 0], [-1, 0], [0.3, 0.3], [1e-12, 1e12], [0, 1]])
+def test_no_loss_is_too_odd_for_it(show, values):
+    page = show("chart", dict(CHART, log=True, data={"floats": [v for i, y in enumerate(values) for v in (i + 1, y, NAN)]}))
+    page.wait_for_function("document.querySelector('.segnb-chart').dataset.points === '2'")
+    assert "NaN" not in page.locator(".plot").inner_html() and "Infinity" not in page.locator(".plot").inner_html()
+
+
+def test_shares_have_no_logarithm(show):
+    page = show("chart", dict(CHART, names=["one", "two"], left=0, data={"floats": [1, 0.5, 0.2]}))
+    page.wait_for_function("document.querySelector('.segnb-chart').dataset.points === '1'")
+    assert page.locator(".log").is_hidden()
 
 
 def test_a_kernel_that_is_gone_is_told_at_once(show):
