@@ -124,6 +124,24 @@ def test_live_plot_moves_in_its_own_cell_and_leaves_a_receipt(open_notebook):
     assert "Done: 5 epochs" in page.locator(".jp-OutputArea").inner_text()
 
 
+def test_the_page_is_loaded_again_while_it_trains(open_notebook):
+    "Somebody closes the lid and opens it again: the run is where it has got to, with all of its curve, and obeys"
+    page = open_notebook(PANEL, own=True)
+    page.press("Start")
+    state(page, "running")
+    before = points(page, 10)
+    page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save') }")
+    page.reload()
+    page.wait_for_selector(".segnb-bar[data-state=running]")
+    points(page, before)
+    row = "document.querySelector('.segnb-chart .plot path.raw')?.getAttribute('d').match(/^M([0-9.]+)/)?.[1]"
+    page.wait_for_function(f"{row} !== undefined")
+    assert float(page.evaluate(row)) < 60   # The curve begins at its first step
+    page.press("Stop")
+    page.wait_for_selector(".segnb-bar[data-state=stopped]", timeout=5000)
+    assert page.errors == []
+
+
 def test_two_panels_and_a_narrow_page(open_notebook):
     page = open_notebook(PANEL, PANEL.replace("panel =", "other =").replace(")\npanel", ")\nother"), width=400, height=900)
     page.wait_for_function("document.querySelectorAll('.segnb-bar').length === 2")
