@@ -49,6 +49,12 @@ def _whole_score(model, data, batch_size):
     return base
 
 
+def _lost(model, data, batch_size, base, channels, ratios):
+    "Relative loss of mIoU while shares of some groups are silent"
+    gone, _ = chosen(model.net, channels, ratios)
+    with model.lock, silenced(model.net, channels, gone): return (base - _score(model, data, batch_size)) / base
+
+
 def _write(path, base, losses, joint=False):
     "Write the table aside and put it in its place"
     path.with_suffix(".part").write_text(json.dumps({"format": 1, "miou": base, "joint": joint, "sensitivities": losses}, indent=1))
@@ -71,9 +77,7 @@ def sensitivities(
     losses = _begun(path, base)
     todo = [(name, r) for name in channels.groups() for r in ratios if str(r) not in losses.get(name, {})]
     for name, ratio in going_through(todo, len(todo), "measuring sensitivities"):
-        gone, _ = chosen(model.net, channels, {name: ratio})
-        with model.lock, silenced(model.net, channels, gone): after = _score(model, eval_dataset, batch_size)
-        losses.setdefault(name, {})[str(ratio)] = (base - after) / base
+        losses.setdefault(name, {})[str(ratio)] = _lost(model, eval_dataset, batch_size, base, channels, {name: ratio})
         _write(path, base, losses)
     return read_sensitivities(path, model.net.state_dict())
 
@@ -103,11 +107,8 @@ def lost_together(
     "What it costs to cut all groups at once, before any training"
     check_data(model, "eval_dataset", eval_dataset)
     table, channels = last_value(pruning_table(model, sensitivities_file)), find_channels(model.net)
-    base, found = _whole_score(model, eval_dataset, batch_size), []
-    for loss in losses:
-        gone, _ = chosen(model.net, channels, ratios_of(table, loss))
-        with model.lock, silenced(model.net, channels, gone): found.append((base - _score(model, eval_dataset, batch_size)) / base)
-    return found
+    base = _whole_score(model, eval_dataset, batch_size)
+    return [_lost(model, eval_dataset, batch_size, base, channels, ratios_of(table, loss)) for loss in losses]
 
 
 def joint_sensitivities(
@@ -125,8 +126,7 @@ def joint_sensitivities(
     base, taken, found = _whole_score(model, eval_dataset, batch_size), dict[str, float](), dict[str, dict[str, float]]()
     for name in going_through(sorted(ratios, key=lambda n: -ratios[n]), len(ratios), "cutting together"):
         for share in (ratios[name], ratios[name] / 2):
-            gone, _ = chosen(model.net, channels, {**taken, name: share})
-            with model.lock, silenced(model.net, channels, gone): lost = (base - _score(model, eval_dataset, batch_size)) / base
+            lost = _lost(model, eval_dataset, batch_size, base, channels, {**taken, name: share})
             if lost <= loss:
                 taken[name], found[name] = share, {str(share): lost}
                 break

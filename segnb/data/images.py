@@ -119,10 +119,13 @@ def _whole(f):
     others = [s for s in f.series[1:] if not (s.keyframe.is_reduced or s.keyframe.is_mask)]
     if others: warnings.warn(f"{f.filename} holds {1 + len(others)} pictures of different sizes; the first is read", stacklevel=2)
     _refuse_bomb(f.pages.first.imagewidth, f.pages.first.imagelength)
-    return _bands_last(f.series[0].asarray(), f.series[0].axes), _is_colour(f.pages[0])
+    return _bands_last(f.series[0].asarray(), f.series[0].axes), is_colour(f.pages[0])
 
 
-def _is_colour(page):  # JPEG keeps brightness and colour apart; decoded it is red, green, blue as well
+def is_colour(
+    page: tifffile.TiffPage,  # Of a TIFF
+) -> bool:                    # True for JPEG as well, which keeps brightness and colour apart, but is decoded
+    "Whether the first bands of a page are red, green and blue"
     return page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR) and page.samplesperpixel in (3, 4)
 
 
@@ -152,7 +155,7 @@ def _window(f, x, y, width, height):
     "A part of a TIFF, with no more read than is needed"
     page = f.pages[0]
     if len(f.series[0].pages) > 1: raise ValueError("each band is on a page of its own; windows are read from files with all bands on one page")
-    if (mapped := map_page(f.filehandle.path, page)) is not None: return np.array(mapped[y : y + height, x : x + width]), _is_colour(page)
+    if (mapped := map_page(f.filehandle.path, page)) is not None: return np.array(mapped[y : y + height, x : x + width]), is_colour(page)
     planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
     out = np.zeros((page.samplesperpixel, height, width, 1) if planar else (1, height, width, page.samplesperpixel), page.dtype)
     for i in _segments(page, x, y, width, height):
@@ -160,7 +163,7 @@ def _window(f, x, y, width, height):
         f.filehandle.seek(page.dataoffsets[i])
         data, (plane, _, top, left, _), shape = decode(f.filehandle.read(page.databytecounts[i]), i, jpegtables=page.jpegtables)
         if data is not None: _paste(out[plane if planar else 0], data[0][: shape[1], : shape[2]], left - x, top - y)
-    return np.concatenate(list(out), 2) if planar else out[0], _is_colour(page)
+    return np.concatenate(list(out), 2) if planar else out[0], is_colour(page)
 
 
 def _paste(out, part, x, y):

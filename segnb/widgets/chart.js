@@ -69,7 +69,7 @@ function decades(low, high) {                                   // 1, 2 and 5 of
   const marks = [], digits = v => Number(v.toPrecision(1)), powers = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1];
   for (let p = powers[0]; p <= powers[1]; p++) for (const m of [1, 2, 5]) marks.push(digits(m * 10 ** p));
   const from = marks.findLastIndex(v => v <= low), to = Math.max(from + 1, marks.findIndex(v => v >= high)), inside = marks.slice(from, to + 1);
-  const shown = inside.length > 7 ? inside.filter(v => String(v.toExponential()).startsWith("1e")) : inside;
+  const shown = inside.length > 7 ? inside.filter(v => v.toExponential().startsWith("1e")) : inside;
   return { low: inside[0], top: inside[inside.length - 1], marks: shown.map(v => [v, plain(v) ? String(v) : v.toExponential(0)]) };
 }
 

@@ -64,8 +64,9 @@ class Progress:
 
     def _begin(self, event):
         self.begin = event
-        if event.done: self.epoch = -(-event.done // max(1, event.steps))   # a run that goes on
-        if event.done: self.step = event.done - (self.epoch - 1) * event.steps
+        if not event.done: return
+        self.epoch = -(-event.done // max(1, event.steps))   # a run that goes on
+        self.step = event.done - (self.epoch - 1) * event.steps
 
     def _step(self, event):
         self.epoch, self.step, self.loss, self.evaluated = event.epoch, event.step, event.loss, 0

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from ..chunks import Chunks, is_chunked
-from ..data.images import map_page, read_image
+from ..data.images import is_colour, map_page, read_image
 
 # %% ../../nbs/71_widgets.windows.ipynb #FileImage
 most_pixels = 16_000_000   # of a tile or strip that is decoded for a part of it
@@ -118,7 +118,7 @@ def _tiff(path):
             mapped, levels = map_page(path, page), [max(level.keyframe.imagewidth, level.keyframe.imagelength) for level in series.levels]
     except Exception as e: raise ValueError(f"{path} cannot be read as an image: {e}") from e
     bands = 3 if page.samplesperpixel == 4 and page.dtype == np.uint8 else page.samplesperpixel   # the fourth is transparency
-    colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR) and page.samplesperpixel in (3, 4)
+    colour = is_colour(page)
     segment = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip if mapped is None else 1, page.imagewidth)
     if len(series.pages) > 1 or np.prod(segment) > most_pixels: return None
     if mapped is not None and (bands == 3 or not colour): return mapped[..., 2::-1] if colour else mapped[..., :bands]
