@@ -54,12 +54,13 @@ def _frozen(model, wanted):
 def training_batches(
     model,         # A segmenter
     given: dict,   # The options of `train`
+    device: torch.device,  # Where the network lives
 ) -> Batches:      # Augmented, checked
     "What a training goes through, epoch by epoch"
     data = given["train_dataset"]
     return Batches(data, given["train_batch_size"], partial(_augment, transforms=data.transforms, check=model.check),
                    partial(training_batch, ignore_index=model.ignore_index), data.shuffle, given["seed"], drop_last=True,
-                   epochs=given["num_epochs"], workers=given["workers"])
+                   epochs=given["num_epochs"], workers=given["workers"], pin=device.type == "cuda")
 
 
 def _augment(sample, rng, transforms, check):

@@ -136,7 +136,7 @@ class Training:
         model.net.to(device)
         if table is not None:   # Before the optimizer is made, since it makes new weights
             self.begin = [*self.begin, Noted(prune(model, table, given["eval_metric_loss"]))]
-        self.batches = training_batches(model, given)
+        self.batches = training_batches(model, given, device)
         self.stepper = make_stepper(model, given, device, len(self.batches))
         self.asked, self.told = set[int](), set[int]()   # Classes that were not found: the cause was looked for, and named
         self._adopt()

@@ -92,7 +92,7 @@ def lr_find(
 
 def _search(model, given, device, rates):
     "The losses while the rate rises"
-    batches, epoch = training_batches(model, given | {"num_epochs": len(rates)}), 0
+    batches, epoch = training_batches(model, given | {"num_epochs": len(rates)}, device), 0
     losses: list[float] = []
     stepper = make_stepper(model, given, device, len(batches))
 

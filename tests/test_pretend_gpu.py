@@ -3,15 +3,18 @@
 Numbers are not there, so this finds a tensor that was left on the processor, and nothing else.
 """
 
+import threading
 from threading import RLock
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.data._utils.pin_memory import pin_memory as loader_pin
 
-from segnb.data.batches import training_batch
+from segnb.data.batches import Batch, training_batch
 from segnb.data.sample import Sample
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
@@ -88,6 +91,17 @@ def test_losses_and_their_gradients(gpu, words):
     assert small.grad.device == there and small.grad.shape == small.shape
 
 
+def followed(monkeypatch):
+    "What a step does with its loss, in order"
+    done, empty = [], torch.empty
+    arrived = SimpleNamespace(synchronize=lambda: done.append("waited for the loss"))
+    stream = SimpleNamespace(record_event=lambda: done.append("sent for the loss") or arrived)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch, "empty", lambda *args, pin_memory=False, **kwargs: empty(*args, **kwargs))
+    monkeypatch.setattr(torch.Tensor, "backward", lambda self: done.append("asked for gradients"))
+    return done
+
+
 @pytest.mark.parametrize("words", LOSSES)
 def test_a_step_asks_and_compares_there(gpu, words, monkeypatch):
     logits, loss = objective(words)
@@ -96,9 +110,10 @@ def test_a_step_asks_and_compares_there(gpu, words, monkeypatch):
     inputs = lambda b: (b.normalized(Compose([Normalize()]).scale_shift(3), gpu), b.labels.to(gpu, non_blocking=True).long())
     step = Stepper(net, loss, default_optimizer(net), inputs, lambda i: 0.01, 2, Manner(ema=0.9))
     for p in net.parameters(): p.requires_grad_(False)
-    monkeypatch.setattr(torch.Tensor, "backward", lambda self: None)
+    done = followed(monkeypatch)
     step(batch)
     assert step.done == 1 and all(m.device == gpu for m in step.mean)
+    assert done == ["sent for the loss", "asked for gradients", "waited for the loss"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -111,6 +126,33 @@ def test_images_and_tiles_are_predicted(gpu, name, precision):
     tiles = tile_grid((90, 70), (40, 32), (8, 8))
     for tile, parts in predict_tiles(asker, image, tiles, 4, (label_of, scores_of, entropy_of)):
         assert all(part.shape[:2] == (tile.keep.h, tile.keep.w) for part in parts)
+
+
+@pytest.fixture
+def pins(monkeypatch):
+    "In which threads batches were pinned"
+    found = []
+    monkeypatch.setattr(Batch, "pin_memory", lambda self: found.append(threading.current_thread()) or self)
+    return found
+
+
+def test_windows_for_a_gpu_are_cut_and_pinned_beside_its_work(gpu, pins):
+    net, image, tiles = on(gpu, FastSCNN, 3, 5), np.zeros((70, 90, 3), np.uint8), tile_grid((90, 70), (30, 35), (8, 8))
+    assert len([*predict_tiles(Asker(net, Compose([Normalize()]), RLock()), image, tiles, 2)]) == 6
+    assert len(pins) == 3 and threading.main_thread() not in pins
+
+
+def test_images_for_a_gpu_are_read_and_pinned_beside_its_work(gpu, pins):
+    net, images = on(gpu, FastSCNN, 3, 5), [np.zeros((64, 64 + 32 * (i // 2), 3), np.uint8) for i in range(4)]
+    assert len([*predict_images(Asker(net, Compose([Normalize()]), RLock()), images, 3, batch_size=2)]) == 4
+    assert len(pins) == 2 and threading.main_thread() not in pins
+
+
+def test_a_loader_pins_what_is_in_our_batches(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self, *args: self + 1)
+    batch = training_batch([Sample(*draw_scene((64, 64), seed=i)) for i in range(2)])
+    for pinned in loader_pin([batch, batch]): assert (pinned.images == batch.images + 1).all() and (pinned.labels == batch.labels + 1).all()
 
 
 def test_several_looks(gpu):

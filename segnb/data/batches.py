@@ -44,6 +44,11 @@ class Batch:
                 if isinstance(step, Filled): x[i, :, step.height :], x[i, :, :, step.width :] = 0, 0
         return x
 
+    def pin_memory(self) -> "Batch":
+        "The same where a GPU can fetch it by itself, if there is one; PyTorch's loader asks for it by this name"
+        if not torch.cuda.is_available(): return self
+        return replace(self, images=self.images.pin_memory(), labels=None if self.labels is None else self.labels.pin_memory())
+
 
 class Filled(Padded):
     "Padded to the size of its batch; the filling is zero once normalised"
@@ -196,6 +201,7 @@ class Batches:
         drop_last: bool = False, # Leave out a last batch that is not full
         epochs: int = 1,         # How many are asked for in a row; reading runs on from one into the next
         workers: int | Literal["auto"] | None = None,  # Instead of the data set's `num_workers`; None takes that
+        pin: bool = False,    # Put batches where a GPU can fetch them by itself
     ):
         self._order, self._next = _Order(len(dataset), batch_size, shuffle, seed, drop_last, epochs), -1
         self._stream: Iterator = iter(())
@@ -205,7 +211,7 @@ class Batches:
         if not (n and dataset.parallel_method == "thread"):
             self._make = partial(DataLoader, items, batch_sampler=self._order, collate_fn=collate, num_workers=n, persistent_workers=n > 0,
                                  prefetch_factor=ahead if n else None, worker_init_fn=_quiet, timeout=self.patience if n else 0,
-                                 generator=torch.Generator())  # Its own, or it would draw from the one that dropout draws from
+                                 pin_memory=pin, generator=torch.Generator())  # Its own, or it would draw from the one that dropout draws from
         self._loader: Iterable = self._make()
 
     def __len__(self): return len(self._order)

@@ -37,7 +37,7 @@ def evaluation(
     asker = Asker(model.net, dataset.transforms, model.lock)
     fit = partial(fitted, **size_rules(model.net))
     prepare = partial(_prepare, transforms=dataset.transforms, check=model.check, fit=fit)
-    with closing(Batches(dataset, batch_size, prepare, _numbered)) as batches:
+    with closing(Batches(dataset, batch_size, prepare, _numbered, pin=asker.device.type == "cuda")) as batches:
         for step, groups in enumerate(batches.epoch(0), 1):
             for sample, answer in _answered(asker, groups):
                 counts.update(answer, sample.label)

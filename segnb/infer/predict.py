@@ -16,7 +16,7 @@ from ..data.sample import undo
 from ..draw import areas, class_names, draw_answer
 from .answers import doubts, joined, label_of, scores_of, spread_between
 from .asker import Asker
-from .source import read_source, whole_image
+from .source import ahead, read_source, whole_image
 from .tiles import Tile, read_window
 
 # %% ../../nbs/53_infer.predict.ipynb #Prediction
@@ -82,20 +82,27 @@ def predict_images(
     doubt: str | None = None,  # 'entropy' or 'spread'
 ) -> Iterator[Prediction]:  # In the order of `sources`
     "Predict images, a few at a time"
-    for first in range(0, len(sources), batch_size):
-        some = sources[first : first + batch_size]
-        images, found = {}, {}
-        for i, source in enumerate(some):
-            try: images[i] = read_source(source, input_channel)
-            except (OSError, ValueError, TypeError) as e: found[i] = _unread(e, first + i, len(sources), errors)
-        samples = [asker.prepare(image, str(i)) for i, image in images.items()]
-        for batch in equal_batches(samples):
+    groups = [sources[first : first + batch_size] for first in range(0, len(sources), batch_size)]
+    for g, (images, failed, batches) in enumerate(ahead(_read(asker, some, input_channel) for some in groups)):
+        found = {}
+        for i, error in failed.items(): found[i] = _unread(error, g * batch_size + i, len(sources), errors)
+        for batch in batches:
             given = _given(asker, batch, doubt)
             for i, sample in enumerate(batch.samples):
                 at = int(sample.name)
-                source = images[at] if isinstance(some[at], np.ndarray) else some[at]
+                source = images[at] if isinstance(groups[g][at], np.ndarray) else groups[g][at]
                 found[at] = _prediction({k: v[i : i + 1] for k, v in given.items()}, tuple(batch.images.shape[2:]), sample.steps, source, labels)
-        yield from (found[i] for i in range(len(some)))
+        yield from (found[i] for i in range(len(groups[g])))
+
+
+def _read(asker, some, bands):
+    "Images by their place, errors by their place, and batches of the images"
+    images, failed = {}, {}
+    for i, source in enumerate(some):
+        try: images[i] = read_source(source, bands)
+        except (OSError, ValueError, TypeError) as e: failed[i] = e
+    batches = equal_batches([asker.prepare(image, str(i)) for i, image in images.items()])
+    return images, failed, [batch if asker.device.type == "cpu" else batch.pin_memory() for batch in batches]
 
 
 def _unread(error, i, n, errors):
@@ -126,13 +133,19 @@ def predict_tiles(
     answers: Sequence[Callable] = (label_of,),  # Of `label_of`, `scores_of`, `entropy_of`, `spread_of`
 ) -> Iterator[tuple[Tile, list[np.ndarray]]]:   # Each tile with the answers for its kept area
     "Predict an image tile by tile"
-    for some in _alike(tiles, batch_size, asker.device.type):
-        (batch,) = equal_batches([asker.prepare(read_window(image, t.seen)) for t in some])
+    for some, batch in _windows(asker, image, tiles, batch_size):
         given, size = _given(asker, batch, next((name for name, doubt in doubts.items() if doubt in answers), None)), tuple(batch.images.shape[2:])
         for i, (tile, sample) in enumerate(zip(some, batch.samples)):
             one, steps = {answer: given[answer][i : i + 1] for answer in answers}, sample.steps
             if steps: yield tile, [undo(answer(one[answer], size), steps, answer is not label_of)[tile.inner] for answer in answers]
             else: yield tile, [answer(one[answer], size, tile.inner) for answer in answers]
+
+
+def _windows(asker, image, tiles, most):
+    "Tiles with the batch of what they see"
+    groups, device = _alike(tiles, most, asker.device.type), asker.device.type
+    made = ((some, *equal_batches([asker.prepare(read_window(image, t.seen)) for t in some])) for some in groups)
+    return made if device == "cpu" else ahead((some, batch.pin_memory()) for some, batch in made)
 
 
 def _alike(tiles, most, device):

@@ -20,7 +20,7 @@ from .asker import Asker
 from .fuse import fingerprint
 from .predict import Prediction, predict_tiles
 from .regions import measured, within
-from .source import Scene
+from .source import Scene, ahead
 from .tiles import Tile, tile_grid
 
 # %% ../../nbs/54_infer.rows.ipynb #weights
@@ -99,33 +99,33 @@ class Job:
 
     def answers(self) -> Iterator[tuple[Tile, np.ndarray]]:  # Each tile with the class ids (h, w) of what it keeps
         "The same answer tile by tile, row after row, as each is there; tiles are cropped, whatever `blend` says"
-        for row in self.tile_rows:
-            counts = self.counts(row[0].keep.y, row[0].keep.h)
-            inside = {t: counts[:, t.keep.x : t.keep.x + t.keep.w] for t in row}
-            asked = [t for t in row if inside[t].any()]
+        for row, asked, band, counts in _read_rows(self, self.tile_rows):
             for t in row:
                 if t not in asked: yield t, np.full((t.keep.h, t.keep.w), self.none, self.dtype)
-            for t, (ids,) in _row_of(self, asked, (label_of,)) if asked else ():
+            for t, (ids,) in _row_of(self, asked, band, (label_of,)):
                 ids = ids.astype(self.dtype)
-                if self.skips: ids[~inside[t]] = self.none
+                if self.skips: ids[~counts[:, t.keep.x : t.keep.x + t.keep.w]] = self.none
                 yield t, ids
 
 
-def _row_of(job, row, answers, whole=False):
-    "Answers to the tiles of one row; with `whole` to all that their windows see"
+def _read_rows(job, rows, whole=False):
+    "Rows of tiles, those of each that are asked (with a pixel that counts, or all), the band of the image that they see, and what counts in it"
+    def read(row):
+        seen, counts = row[0].seen, job.counts(row[0].keep.y, row[0].keep.h)
+        asked = [t for t in row if whole or counts[:, t.keep.x : t.keep.x + t.keep.w].any()]
+        return row, asked, job.scene.band(seen.y, seen.h) if asked else None, counts
+
+    return ahead(map(read, rows))
+
+
+def _row_of(job, row, band, answers, whole=False):
+    "Answers to some tiles of one row, given the band that they see; with `whole` to all that their windows see"
+    if not row: return
     first = row[0].seen
-    band = job.scene.band(first.y, first.h)
     moved = [Tile(replace(t.keep, y=t.keep.y - first.y), replace(t.seen, y=0)) for t in row]
     if whole: moved = [Tile(t.seen, t.seen) for t in moved]
     place = dict(zip(moved, row))
     for tile, parts in predict_tiles(job.asker, band, moved, job.batch_size, answers): yield place[tile], parts
-
-
-def _asked(job, row):
-    "The tiles of a row that have a pixel that counts"
-    if not job.skips: return row
-    counts = job.counts(row[0].keep.y, row[0].keep.h)
-    return [t for t in row if counts[:, t.keep.x : t.keep.x + t.keep.w].any()]
 
 
 def _cropped(job, first, scores):
@@ -133,24 +133,21 @@ def _cropped(job, first, scores):
     kinds: dict[Callable, tuple] = {label_of: ((), job.dtype)}
     if scores: kinds[scores_of] = (job.num_classes,), np.dtype(np.float32)
     if job.doubt: kinds[doubts[job.doubt]] = (), np.dtype(np.float32)
-    for row in job.tile_rows:
-        y, h, w = row[0].keep.y, row[0].keep.h, job.scene.width
-        if y < first: continue
-        out = {answer: np.zeros((h, w, *more), dtype) for answer, (more, dtype) in kinds.items()}
-        if asked := _asked(job, row):
-            for tile, parts in _row_of(job, asked, tuple(out)):
-                for o, part in zip(out.values(), parts): o[:, tile.keep.x : tile.keep.x + tile.keep.w] = part
+    for row, asked, band, _ in _read_rows(job, [r for r in job.tile_rows if r[0].keep.y >= first]):
+        out = {answer: np.zeros((row[0].keep.h, job.scene.width, *more), dtype) for answer, (more, dtype) in kinds.items()}
+        for tile, parts in _row_of(job, asked, band, tuple(out)):
+            for o, part in zip(out.values(), parts): o[:, tile.keep.x : tile.keep.x + tile.keep.w] = part
         yield out[label_of], out.get(scores_of), out[doubts[job.doubt]] if job.doubt else None
 
 # %% ../../nbs/54_infer.rows.ipynb #blended
 def _averaged(job): return job.num_classes + (job.doubt == "spread")
 
 
-def _weighed_row(job, row):
+def _weighed_row(job, row, band):
     "Weighed scores of one row of windows, over the width of the image, with the curve of their weights in y"
     total = np.zeros((row[0].seen.h, job.scene.width, _averaged(job)), np.float32)
     across = np.zeros(job.scene.width, np.float32)
-    for tile, parts in _row_of(job, row, (scores_of, doubts["spread"])[: 1 + (job.doubt == "spread")], whole=True):
+    for tile, parts in _row_of(job, row, band, (scores_of, doubts["spread"])[: 1 + (job.doubt == "spread")], whole=True):
         scores = np.dstack(parts) if len(parts) > 1 else parts[0]
         box, left = tile.seen, max(-tile.seen.x, 0)
         right = min(box.w, job.scene.width - box.x)
@@ -167,8 +164,8 @@ def _blended(job, first):
     height = job.scene.height
     rows = [r for r in job.tile_rows if r[0].seen.y + r[0].seen.h > first]
     y, waiting, weights = first, np.zeros((0, job.scene.width, _averaged(job)), np.float32), np.zeros(0, np.float32)
-    for row, after in zip(rows, [*rows[1:], None]):
-        total, curve = _weighed_row(job, row)
+    for (row, _, band, _), after in zip(_read_rows(job, rows, whole=True), [*rows[1:], None]):
+        total, curve = _weighed_row(job, row, band)
         top, low = max(row[0].seen.y, y), min(row[0].seen.y + row[0].seen.h, height)
         more = max(low - y - len(weights), 0)
         waiting, weights = np.concatenate([waiting, np.zeros((more, *waiting.shape[1:]), np.float32)]), np.pad(weights, (0, more))
