@@ -144,7 +144,7 @@ def train(kind, side, batch):
     with PeakMemory() as peak:
         model = kind(num_classes=5)
         model.train(1, data, batch, pretrain_weights=None, save_dir=f"{{place}}/run", save_interval_epochs=9)
-    return peak.growth, cost_of(kind, {{o.name: getattr(model, o.name) for o in options_of(kind)}}, (side, side), batch).memory / 2**20
+    return peak.growth, cost_of(kind, {{o.name: getattr(model, o.name) for o in options_of(kind)}}, (side, side), batch, "auto").memory / 2**20
 with tempfile.TemporaryDirectory() as place, redirect_stdout(StringIO()):
     train(FastSCNN, 64, 2)   # what is loaded once
     found = train({kind}, {side}, {batch})

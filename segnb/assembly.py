@@ -37,7 +37,8 @@ def make_stepper(
         set_rate(optimizer, now)
         return now
 
-    manner = Manner(pick_precision(given["precision"], device), given["accumulate"], given["ema"], _frozen(model, given["freeze_backbone"]),
+    precision = pick_precision(given["precision"], device, model.net.likes_bf16)
+    manner = Manner(precision, given["accumulate"], given["ema"], _frozen(model, given["freeze_backbone"]),
                     torch.compile(model.net.small_logits) if given["compile"] else None)
     return Stepper(model.net, loss, optimizer, inputs, rate, epoch_steps, manner, model.lock)
 

@@ -172,6 +172,7 @@ class Training:
             yield Warned(f"going on from {self.saved['folder']}, because what was saved later is damaged: {'; '.join(damaged)}")
         if self.saved and len(history.epoch_ends) >= epochs:
             return (yield Noted(f"nothing is left to do: {len(history.epoch_ends)} epochs are done, and num_epochs={epochs}"))
+        yield from self._digits()
         yield from self._left_out()
         before = yield from (self._go_on() if self.saved else self._start())
         best = max((m["miou"] for m in history.metrics if m["miou"] is not None), default=-math.inf)
@@ -185,6 +186,12 @@ class Training:
         except FloatingPointError as e:
             if not self.stepper.failed: raise
             raise FloatingPointError(f"{e}.\nPost-mortem: {self._cause()}") from None
+
+    def _digits(self):
+        "Words about 16 bits that nobody asked for"
+        kind = str(self.stepper.manner.precision).removeprefix("torch.")
+        if self.given["precision"] == "auto" and kind != "float32":
+            yield Noted(f"the network computes with {kind}, which is faster here; precision='fp32' computes with all digits")
 
     def _left_out(self):
         "Words about images that do not fill a last batch"

@@ -147,7 +147,7 @@ class Segmenter(Predicts):
         *,
         device: Annotated[str, "'auto', 'cpu', 'cuda', 'cuda:1'; 'auto' takes a GPU if there is one"] = "auto",
         seed: Annotated[int, "Of order, augmentation and dropout", Between(0)] = 0,
-        precision: Annotated[Digits, "Digits of the network's arithmetic; 'auto' is bf16 or fp16 on a GPU, fp32 elsewhere"] = "auto",
+        precision: Annotated[Digits, "Digits of the network's arithmetic; 'auto' takes 16 bits where they are faster, else fp32"] = "auto",
         workers: Annotated[int | Literal["auto"] | None, "Processes or threads that read ahead; None takes the data set's `num_workers`"] = None,
         accumulate: Annotated[int, "Batches for each step of the optimizer", Between(1)] = 1,
         ema: Ema = 0.0,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from segnb.data.datasets import SegDataset
 from segnb.data.scenes import draw_scene, write_scenes
 from segnb.data.transforms import Compose, Normalize
 from segnb.folders import find_folder
-from segnb.models import FastSCNN, load_model
-from segnb.train.events import EvalEnd, StepEnd, Stop
+from segnb.models import DeepLabv3p, FastSCNN, load_model
+from segnb.train.events import EvalEnd, Noted, StepEnd, Stop
 from segnb.train.observers import read_events
 
 PLAIN = Compose([Normalize()])
@@ -134,3 +135,16 @@ def test_same_seed_same_weights(sets, tmp_path):
         return model.net.state_dict()
     first, second = weights(0), weights(1)
     assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("backbone,able,gains", [("MobileNetV2_x0.25", True, True), ("MobileNetV2_x0.25", False, False),
+                                                 ("MobileNetV3_large_x1_0_ssld", True, False)])
+def test_sixteen_bits_where_they_are_faster_and_somebody_is_told(sets, tmp_path, monkeypatch, backbone, able, gains):
+    monkeypatch.setattr("segnb.train.stepper.multiplies_bf16", lambda: able)
+    model, kinds = DeepLabv3p(5, backbone=backbone), []
+    model.net.backbone.register_forward_hook(lambda module, x, maps: kinds.append(maps[-1].dtype))
+    told = []
+    with closing(model.training(1, sets[0], 2, save_dir=tmp_path, pretrain_weights=None)) as events:
+        while not isinstance(event := next(events), StepEnd): told.append(event)
+    assert kinds == [torch.bfloat16 if gains else torch.float32] and {p.dtype for p in model.net.parameters()} == {torch.float32}
+    assert any(isinstance(e, Noted) and "precision='fp32' computes with all digits" in e.message for e in told) == gains

@@ -151,6 +151,7 @@ class DeepLabv3p(SegNet):
         if enable_decoder: self.decoder = SumDecoder(sharp, deep, num_logits) if lite else Decoder(sharp, deep, decoder_use_sep_conv)
         if not lite: self.logit = nn.Sequential(OrderedDict(conv=conv(256 if enable_decoder else deep, num_logits, bias=True)))
         self.smallest, self.inside = max(pooling_crop_size or [1]), ("backbone", "backbone.xception_65", "backbone.xception_41")
+        self.likes_bf16 = not lite
         init_weights(self)
 
     def small_logits(self, x: Tensor) -> tuple[Tensor, ...]:  # (N, bands, H, W) to one map (N, K, h, w)

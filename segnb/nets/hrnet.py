@@ -138,6 +138,7 @@ class Backbone(nn.Module):
 class HRNet(SegNet):
     "HRNet of any of the `widths`"
     inside = ("backbone",)
+    likes_bf16 = True
 
     def __init__(self,
         input_channel: int = 3,  # Bands of the image

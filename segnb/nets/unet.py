@@ -77,6 +77,7 @@ class Decoder(nn.ModuleDict):
 class UNet(SegNet):
     "U-Net with 64 to 512 channels"
     smallest = 16  # It is halved four times
+    likes_bf16 = True
 
     def __init__(self,
         input_channel: int = 3,  # Bands of the image

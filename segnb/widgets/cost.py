@@ -13,6 +13,8 @@ import torch
 
 from ..infer.fuse import small_logits
 from ..nets.stages import count_macs
+from ..plan import pick_device
+from ..train.stepper import Digits, pick_precision
 
 # %% ../../nbs/71_widgets.cost.ipynb #Cost
 @dataclass(frozen=True)
@@ -61,10 +63,13 @@ def cost_of(
     values: dict,   # Its options
     image_size: tuple[int, int] = (512, 512),  # Of what the network sees (width, height), in pixels
     batch_size: int = 2,  # Images in each step
+    precision: Digits = "fp32",  # As for `train`
+    device: str = "cpu",  # As for `train`
 ) -> Cost:          # Nothing is computed but shapes
     "What a choice of options would cost"
     with torch.device("meta"): net = bare(kind, values).build_net()
     width, height = image_size
     x = torch.empty(2, values.get("input_channel", 3), height, width, device="meta")
     weights, image = sum(p.numel() for p in net.parameters()), 6 * kept_bytes(net, x) // 10   # a fifth more than a half of two
+    if pick_precision(precision, pick_device(device), net.likes_bf16) != torch.float32: image = 2 * image // 3
     return Cost(weights, count_macs(net, x[:1]), 12 * weights + batch_size * image)

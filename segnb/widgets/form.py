@@ -91,7 +91,7 @@ class Form(Page):
 
     def _count(self):
         (width, height), plan = self.image_size or (512, 512), self.plan
-        choice = (plan.kind, repr(plan.model_values()), width, height, plan.values["train_batch_size"])
+        choice = (plan.kind, repr(plan.model_values()), width, height, *(plan.values[name] for name in ("train_batch_size", "precision", "device")))
         if choice == self._asked: return
         self._asked = choice
         self.put(facts={"counting": "…"})
@@ -120,4 +120,4 @@ class Form(Page):
 
 
 @lru_cache(32)
-def _cost(kind, values, width, height, batch): return cost_of(kind, ast.literal_eval(values), (width, height), batch).words()
+def _cost(kind, values, width, height, *how): return cost_of(kind, ast.literal_eval(values), (width, height), *how).words()
