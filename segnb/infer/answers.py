@@ -33,7 +33,7 @@ def label_of(
         above, below, shares = (part.to(device) for part in (low - first, high - first, share[:, None]))
         for i in range(top, min(top + many_rows, len(low)), few_rows):
             part = slice(i, min(i + few_rows, top + many_rows, len(low)))
-            if logits.shape[2] == size[0]: rows = wide[:, part.start - top : part.stop - top]
+            if logits.shape[2] == size[0]: rows = wide[:, part.start - top : part.stop - top].contiguous()
             else: rows = torch.lerp(wide.index_select(1, above[part]), wide.index_select(1, below[part]), shares[part])
             best[part] = rows[0] > 0 if len(rows) == 1 else _first_best(rows)
     return best.cpu().numpy().astype(np.uint16) if many else best.cpu().numpy()
