@@ -5,6 +5,7 @@ import random
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from segnb.all import Compose, FastSCNN, Normalize, RandomPaddingCrop, SegDataset, write_scenes
@@ -80,3 +81,15 @@ def test_processes_that_read_are_gone(folder, tmp_path):
     model, (train, _) = FastSCNN(num_classes=5), sets(folder, workers=2)
     with pytest.raises(Planted): model.train(2, train, 2, save_dir=tmp_path, pretrain_weights=None, observers=[Failing(3, Planted("planted"))])
     assert not multiprocessing.active_children()
+
+
+def test_predictions_that_fail_leave_no_thread_behind(monkeypatch):
+    "Also while somebody still holds the error, as a notebook does"
+    model, image, before = FastSCNN(num_classes=5), np.zeros((96, 96, 3), np.uint8), threading.active_count()
+    plain = Compose([Normalize()])
+    for predict in (lambda: model.overlap_tile_predict(image, [32, 32], [8, 8], 1, plain), lambda: [*model.batch_predict([image] * 9, plain)]):
+        monkeypatch.setattr("segnb.infer.predict._given", Failing(1, Planted("planted")))
+        with pytest.raises(Planted) as held: predict()
+        until = time.monotonic() + 5
+        while threading.active_count() > before and time.monotonic() < until: time.sleep(0.01)
+        assert threading.active_count() <= before and held.tb, threading.enumerate()
