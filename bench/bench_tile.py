@@ -81,7 +81,7 @@ def main(side):
     line(f"overlap-tile {side} x {side}, {CLASSES} classes: memory growth", f"{memory.growth:.0f} MB", f"< {limit:.0f} MB")
     layouts = {"plain": torch.contiguous_format, "channels_last": torch.channels_last}
     times = interleave({"tiles": predict, **{n: lambda n=n: network_alone(net, side, layouts[n]) for n in layouts}}, rounds=7)
-    line("the same: time over the network's own, as PyTorch lays it out", f"{ratio(times, 'tiles', 'plain'):.2f} x", "<= 1.3")
+    line("the same: time over the network's own, as PyTorch lays it out", f"{ratio(times, 'tiles', 'plain'):.2f} x", "<= 1.15")
     line("the same: time over the network's own, with channels last as here", f"{ratio(times, 'tiles', 'channels_last'):.2f} x", "-")
 
 

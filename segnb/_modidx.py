@@ -501,7 +501,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'segnb.infer.advice.tile_advice': ('infer.advice.html#tile_advice', 'segnb/infer/advice.py')},
             'segnb.infer.answers': { 'segnb.infer.answers._between': ('infer.answers.html#_between', 'segnb/infer/answers.py'),
                                      'segnb.infer.answers._chances': ('infer.answers.html#_chances', 'segnb/infer/answers.py'),
-                                     'segnb.infer.answers._first_best': ('infer.answers.html#_first_best', 'segnb/infer/answers.py'),
                                      'segnb.infer.answers._widened': ('infer.answers.html#_widened', 'segnb/infer/answers.py'),
                                      'segnb.infer.answers.entropy_of': ('infer.answers.html#entropy_of', 'segnb/infer/answers.py'),
                                      'segnb.infer.answers.joined': ('infer.answers.html#joined', 'segnb/infer/answers.py'),

@@ -25,24 +25,19 @@ def label_of(
     many, device = logits.shape[1] > 256, logits.device
     low, high, share = _between(logits.shape[2], size[0], inner[0])
     across = [part.to(device) for part in _between(logits.shape[3], size[1], inner[1])]
+    grid = logits[0].permute(1, 2, 0)  # A pixel's classes side by side
     best = torch.empty(len(low), len(across[0]), dtype=torch.int32 if many else torch.uint8, device=device)
     many_rows, few_rows = (256, 32) if device.type == "cpu" else (max(len(low), 1),) * 2
     for top in range(0, len(low), many_rows):
         first, last = int(low[top]), int(high[top : top + many_rows][-1])
-        wide = _widened(logits[0, :, first : last + 1], size[1], inner[1], across)
-        above, below, shares = (part.to(device) for part in (low - first, high - first, share[:, None]))
+        wide = _widened(grid[first : last + 1], size[1], inner[1], across)
+        above, below, shares = (part.to(device) for part in (low - first, high - first, share[:, None, None]))
         for i in range(top, min(top + many_rows, len(low)), few_rows):
             part = slice(i, min(i + few_rows, top + many_rows, len(low)))
-            if logits.shape[2] == size[0]: rows = wide[:, part.start - top : part.stop - top].contiguous()
-            else: rows = torch.lerp(wide.index_select(1, above[part]), wide.index_select(1, below[part]), shares[part])
-            best[part] = rows[0] > 0 if len(rows) == 1 else _first_best(rows)
+            if logits.shape[2] == size[0]: rows = wide[part.start - top : part.stop - top]
+            else: rows = torch.lerp(wide.index_select(0, above[part]), wide.index_select(0, below[part]), shares[part])
+            best[part] = rows[..., 0] > 0 if rows.shape[2] == 1 else rows.max(2).indices
     return best.cpu().numpy().astype(np.uint16) if many else best.cpu().numpy()
-
-
-def _first_best(logits):
-    "For each pixel of (K, h, w), the first class that has the highest logit; `argmax` takes six times as long"
-    below, places = logits - logits.amax(0), torch.arange(len(logits), 0, -1, dtype=logits.dtype, device=logits.device)[:, None, None]
-    return len(logits) - torch.add(places, below, alpha=1e38, out=below).amax(0)
 
 
 def _between(small, large, wanted):
@@ -53,11 +48,11 @@ def _between(small, large, wanted):
 
 
 def _widened(small, width, inner, across):
-    "Small logits (K, h, w) enlarged in width, between the columns and by the shares of `across`"
-    if small.shape[2] == width: return small[:, :, inner]
+    "Small logits (h, w, K) enlarged in width, between the columns and by the shares of `across`"
+    if small.shape[1] == width: return small[:, inner]
     low, high, share = across
-    small = small.permute(1, 2, 0).contiguous()  # A pixel's classes side by side are gathered in one piece
-    return torch.lerp(small.index_select(1, low), small.index_select(1, high), share[:, None]).permute(2, 0, 1).contiguous()
+    small = small.contiguous()
+    return torch.lerp(small.index_select(1, low), small.index_select(1, high), share[:, None])
 
 
 def scores_of(
