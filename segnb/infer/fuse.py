@@ -40,11 +40,11 @@ def faster(
 
 
 @faster(BasicBlock)
-def _(self, x): return self.conv2(self.conv1(x), plus=x, relu=True)
+def _(self, x): return self.conv2(self.conv1(x), plus=x, relu=True, reuse=True)
 
 
 @faster(Bottleneck)
-def _(self, x): return self.conv3(self.conv2(self.conv1(x)), plus=self.downsample(x), relu=True)
+def _(self, x): return self.conv3(self.conv2(self.conv1(x)), plus=self.downsample(x), relu=True, reuse=True)
 
 
 @faster(InvertedResidual)
@@ -60,15 +60,23 @@ def _(self, maps):
     for name, block in self.branch.items():
         i = int(name.split("_")[1]) - 1
         maps[i] = block(maps[i])
-    return [_heard(self, maps, i, n) for i in range(n)]
+    return [_heard(self, maps, i) for i in range(n)]
 
 
-def _heard(self, maps, i, n):
+def _smaller(self, maps, i):
+    "What branch `i` hears from smaller maps"
+    mixes = [self.get_submodule(f"layer_{i + 1}_{j + 1}") for j in range(i + 1, len(maps))]
+    sizes = [tuple(m.shape[2:]) for m in maps[i:]]
+    if any(large != (2 * h, 2 * w) for large, (h, w) in zip(sizes, sizes[1:])):
+        return sum(grow(mix(m), sizes[0]) for mix, m in zip(mixes, maps[i + 1 :]))
+    heard = None
+    for mix, m, size in reversed(list(zip(mixes, maps[i + 1 :], sizes))): heard = grow(mix(m, plus=heard, reuse=True), size)
+    return heard
+
+
+def _heard(self, maps, i):
     "Branch `i` with all others added"
-    y = maps[i]
-    for j in range(i + 1, n):
-        seen = grow(self.get_submodule(f"layer_{i + 1}_{j + 1}")(maps[j]), y.shape[2:])
-        y = y + seen if j == i + 1 else y.add_(seen)
+    y = maps[i] if i == len(maps) - 1 else maps[i] + _smaller(self, maps, i)
     for j in range(i):
         *steps, last = self.get_submodule(f"layer_{i + 1}_{j + 1}").children()
         x = maps[j]
