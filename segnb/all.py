@@ -36,6 +36,7 @@ from .train.stepper import *
 from .train.logs import *
 from .draw import *
 from .infer.packed import *
+from .infer.graphs import *
 from .infer.fuse import *
 from .infer.tiles import *
 from .infer.regions import *

@@ -21,6 +21,8 @@ from segnb.data.transforms import Compose, Normalize
 from segnb.infer.answers import entropy_of, label_of, scores_of, spread_of
 from segnb.infer.asker import Asker
 from segnb.infer.predict import predict_images, predict_tiles
+from segnb.infer.rows import Job, overlap_tile
+from segnb.infer.source import Scene
 from segnb.infer.tiles import tile_grid
 from segnb.infer.views import Views
 from segnb.nets.deeplab import DeepLabv3p
@@ -126,6 +128,13 @@ def test_images_and_tiles_are_predicted(gpu, name, precision):
     tiles = tile_grid((90, 70), (40, 32), (8, 8))
     for tile, parts in predict_tiles(asker, image, tiles, 4, (label_of, scores_of, entropy_of)):
         assert all(part.shape[:2] == (tile.keep.h, tile.keep.w) for part in parts)
+
+
+def test_a_gpu_that_cannot_record_answers_all_the_same(gpu):
+    net, image = on(gpu, FastSCNN, 3, 5), np.zeros((70, 90, 3), np.uint8)
+    job = Job(Asker(net, Compose([Normalize()]), RLock()), Scene(image, 3), (15, 14), (8, 8), 1)
+    with pytest.warns(UserWarning, match="passes of FastSCNN are not recorded: ") as seen: found = overlap_tile(job, image)
+    assert found["label_map"].shape == (70, 90) and len(seen) == 1
 
 
 @pytest.fixture

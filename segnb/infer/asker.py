@@ -7,7 +7,7 @@ __all__ = ['fitted', 'size_rules', 'Asker', 'answering']
 
 # %% ../../nbs/52_infer.asker.ipynb #imports
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import RLock
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..data.sample import Padded, Sample
 from ..data.transforms import Compose
 from .answers import joined
 from .fuse import inference_copy, small_logits
+from .graphs import Passes
 
 # %% ../../nbs/52_infer.asker.ipynb #fitted
 def fitted(
@@ -48,6 +49,7 @@ class Asker:
     transforms: Compose   # Applied to each image; undone on each answer
     lock: RLock           # Held while the network answers
     precision: str = "fp32"  # 'fp32' or 'bf16'
+    passes: Passes = field(init=False, repr=False, compare=False, default_factory=lambda: Passes(small_logits))  # Asks, and plays recordings
 
     @property
     def device(self) -> torch.device: return next(self.net.parameters()).device
@@ -80,7 +82,7 @@ class Asker:
         x = batch.normalized(self.transforms.scale_shift(batch.images.shape[1]), self.device)
         with self.lock, torch.inference_mode(), answering(self.net), _explained(x):
             quick = inference_copy(self.net, x, self.precision)
-            answer = small_logits(quick, x.bfloat16() if self.precision == "bf16" and quick is not self.net else x)
+            answer = self.passes(quick, x.bfloat16() if self.precision == "bf16" and quick is not self.net else x)
         if answer.sum().isfinite(): return [answer]  # One pass, and no second block of that size
         raise ValueError(f"the logits of {type(self.net).__name__} must be finite, got nan or inf; its weights, or the image, hold such values")
 

@@ -88,14 +88,7 @@ class Job:
     ) -> Iterator[tuple]:      # Class ids (rows, w), scores (rows, w, classes) or None, and doubts (rows, w) or None
         "The answer, row by row"
         found = _cropped(self, first, scores) if self.blend == "crop" else _blended(self, first)
-        for labels, weights, doubt in found:
-            if self.skips:
-                out = ~self.counts(first, len(labels))
-                labels[out] = self.none
-                for part in (weights, doubt):
-                    if part is not None: part[out] = 0
-            first += len(labels)
-            yield labels, weights if scores else None, doubt
+        for labels, weights, doubt in found: yield labels, weights if scores else None, doubt
 
     def answers(self) -> Iterator[tuple[Tile, np.ndarray]]:  # Each tile with the class ids (h, w) of what it keeps
         "The same answer tile by tile, row after row, as each is there; tiles are cropped, whatever `blend` says"
@@ -115,7 +108,16 @@ def _read_rows(job, rows, whole=False):
         asked = [t for t in row if whole or counts[:, t.keep.x : t.keep.x + t.keep.w].any()]
         return row, asked, job.scene.band(seen.y, seen.h) if asked else None, counts
 
-    return ahead(map(read, rows))
+    with job.asker.passes.repeating(): yield from ahead(map(read, rows))
+
+
+def _blanked(job, counts, labels, *more):
+    "The same, with nothing where nothing counts"
+    if not job.skips: return labels, *more
+    labels[~counts] = job.none
+    for part in more:
+        if part is not None: part[~counts] = 0
+    return labels, *more
 
 
 def _row_of(job, row, band, answers, whole=False):
@@ -133,11 +135,11 @@ def _cropped(job, first, scores):
     kinds: dict[Callable, tuple] = {label_of: ((), job.dtype)}
     if scores: kinds[scores_of] = (job.num_classes,), np.dtype(np.float32)
     if job.doubt: kinds[doubts[job.doubt]] = (), np.dtype(np.float32)
-    for row, asked, band, _ in _read_rows(job, [r for r in job.tile_rows if r[0].keep.y >= first]):
+    for row, asked, band, counts in _read_rows(job, [r for r in job.tile_rows if r[0].keep.y >= first]):
         out = {answer: np.zeros((row[0].keep.h, job.scene.width, *more), dtype) for answer, (more, dtype) in kinds.items()}
         for tile, parts in _row_of(job, asked, band, tuple(out)):
             for o, part in zip(out.values(), parts): o[:, tile.keep.x : tile.keep.x + tile.keep.w] = part
-        yield out[label_of], out.get(scores_of), out[doubts[job.doubt]] if job.doubt else None
+        yield _blanked(job, counts, out[label_of], out.get(scores_of), out[doubts[job.doubt]] if job.doubt else None)
 
 # %% ../../nbs/54_infer.rows.ipynb #blended
 def _averaged(job): return job.num_classes + (job.doubt == "spread")
@@ -176,7 +178,7 @@ def _blended(job, first):
         mixed = waiting[:done] / weights[:done, None, None]
         scores = mixed[..., : job.num_classes]
         doubt = mixed[..., -1] if job.doubt == "spread" else uncertainty(scores) if job.doubt else None
-        yield scores.argmax(2).astype(job.dtype), scores, doubt
+        yield _blanked(job, job.counts(y, done), scores.argmax(2).astype(job.dtype), scores, doubt)
         y, waiting, weights = y + done, waiting[done:], weights[done:]
 
 # %% ../../nbs/54_infer.rows.ipynb #overlap_tile

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..data.batches import Batch
 from ..figures import figure
 from .asker import Asker, answering, size_rules
-from .fuse import inference_copy, small_logits
+from .fuse import inference_copy
 from .predict import predict_images
 from ..nets.layers import resize
 
@@ -69,7 +69,7 @@ class Views(Asker):
         "The logits of one look, as if there had been none"
         if look in _flips: x = x.flip(_flips[look])
         else: x = F.interpolate(x, size=self._scaled(x.shape[2:], look), mode="bilinear", align_corners=False)
-        answer = small_logits(net, (x.bfloat16() if half else x).contiguous(memory_format=torch.channels_last)) / self.temperature
+        answer = self.passes(net, (x.bfloat16() if half else x).contiguous(memory_format=torch.channels_last)) / self.temperature
         return answer.flip(_flips[look]) if look in _flips else resize(answer, size)
 
     def _scaled(self, shape, factor):
