@@ -206,3 +206,15 @@ def test_a_place_is_kept_in_a_zarr(model, image, tmp_path):
     label(model, tmp_path / "in.zarr", out=tmp_path / "two.zarr", nodata=None)
     one, two = (dict(zarr.open(tmp_path / f"{name}.zarr", mode="r").attrs) for name in ("one", "two"))
     assert one == two and one["spatial:transform"] == [0.5, 0, 5e5, 0, -0.25, 4.8e6] and one["proj:code"] == "EPSG:32633"
+
+
+def test_an_overview_decodes_each_row_once(model, tmp_path, monkeypatch):
+    image, bands = draw_scene((96, 1300), seed=1)[0], []
+    result = model.overlap_tile_predict(image, [96, 650], [8, 8], out=tmp_path / "labels.tif")
+    read = Scene.band
+    monkeypatch.setattr(Scene, "band", lambda self, y, height: bands.append((y, height)) or read(self, y, height))
+    for side in (640, 1300, 77):
+        step, bands[:] = -(-1300 // side), []
+        seen, ids = result.overview(side)
+        assert np.array_equal(seen, image[::step, ::step]) and np.array_equal(ids, result["label_map"][::step, ::step])
+        assert bands == [(0, 512), (512, 512), (1024, 276)]

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -238,6 +239,7 @@ def _begun(job, path, scores, overwrite):
     return {file: Growing(file.with_name(file.name + ".part"), shape, dtype, _key(job, kind)) for file, (shape, dtype, kind) in maps.items()}
 
 # %% ../../nbs/55_infer.disk.ipynb #Written
+_together = 512  # Rows that are read for an overview at a time
 _ways = {"score_map": "scores='uint8'", "uncertainty_map": "uncertainty='entropy'"}
 
 
@@ -271,10 +273,9 @@ class Written(Prediction):
         side: int = 640,  # Longest side, in pixels
     ) -> tuple[np.ndarray, np.ndarray]:  # (h, w, bands) and (h, w)
         "Image and classes, every so many-th pixel of both"
-        step = -(-max(self.scene.height, self.scene.width) // side)
-        rows = range(0, self.scene.height, step)
-        ids = np.concatenate([read_rows(self.path, y, 1)[:, ::step] for y in rows])
-        return np.concatenate([self.scene.band(y, 1)[:, ::step] for y in rows]), ids
+        height, step = self.scene.height, -(-max(self.scene.height, self.scene.width) // side)
+        thin = lambda read: np.concatenate([read(y, min(_together, height - y))[-y % step :: step, ::step] for y in range(0, height, _together)])
+        return thin(self.scene.band), thin(partial(read_rows, self.path))
 
     def draw(self, opacity: float = 0.6):  # A matplotlib figure
         "The image, and the classes over it"
