@@ -415,6 +415,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'segnb.draw': { 'segnb.draw._box': ('draw.html#_box', 'segnb/draw.py'),
                             'segnb.draw._fourth': ('draw.html#_fourth', 'segnb/draw.py'),
                             'segnb.draw._legend': ('draw.html#_legend', 'segnb/draw.py'),
+                            'segnb.draw._opened': ('draw.html#_opened', 'segnb/draw.py'),
                             'segnb.draw.areas': ('draw.html#areas', 'segnb/draw.py'),
                             'segnb.draw.class_names': ('draw.html#class_names', 'segnb/draw.py'),
                             'segnb.draw.compare': ('draw.html#compare', 'segnb/draw.py'),

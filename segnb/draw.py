@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .data.colours import overlay, palette, to_rgb
-from .data.images import read_image
+from .data.images import read_image, read_label
 from .figures import figure
 
 # %% ../nbs/49_draw.ipynb #shrink
@@ -39,11 +39,15 @@ def class_names(
     return [labels[c] if labels and c < len(labels) else f"class {c}" for c in range(num_classes)]
 
 
+_rows = 256  # Counted at a time, because counting needs eight bytes for each pixel
+
+
 def areas(
     label_map: np.ndarray,  # (h, w), class ids
 ) -> dict[int, float]:      # Share of the picture by class id, largest first
     "How much of the picture each class covers"
-    counts = np.bincount(label_map.ravel())
+    counts = np.zeros(int(label_map.max(initial=0)) + 1, np.int64)
+    for y in range(0, len(label_map), _rows): counts += np.bincount(label_map[y : y + _rows].ravel(), minlength=len(counts))
     return {int(c): counts[c] / label_map.size for c in np.argsort(-counts, kind="stable") if counts[c]}
 
 # %% ../nbs/49_draw.ipynb #draw_answer
@@ -81,8 +85,8 @@ def _legend(fig, shares, labels):
 
 # %% ../nbs/49_draw.ipynb #compare
 def compare(
-    image: np.ndarray,      # (h, w, bands), BGR first
-    label: np.ndarray,      # (h, w), the classes a person gave
+    image: str | Path | np.ndarray,  # Path, or array (h, w, bands), BGR first
+    label: str | Path | np.ndarray,  # Path, or array (h, w): the classes a person gave
     prediction,             # A prediction, or its `label_map` (h, w)
     labels=(),              # Names by class id
     opacity: float = 0.6,   # Of the classes over the image, 0 to 1
@@ -90,17 +94,22 @@ def compare(
 ):                          # A figure: image, label, prediction, errors
     "Draw a label beside a prediction, and where they differ"
     found = prediction["label_map"] if isinstance(prediction, dict) else prediction
-    if label.shape != found.shape: raise ValueError(f"`label` must have the shape of the prediction, {found.shape}, got {label.shape}")
-    counts, small = label != ignore_index, shrink(image)
-    wrong, none = (shrink((m * 255).astype(np.uint8)) > 0 for m in ((label != found) & counts, ~counts))
+    seen, truth = _opened(image, read_image), _opened(label, read_label)
+    for name, given in (("image", seen), ("label", truth)):
+        if given.shape[:2] != found.shape: raise ValueError(f"`{name}` must have the shape of the prediction, {found.shape}, got {given.shape}")
+    counts, small = truth != ignore_index, shrink(seen)
+    wrong, none = (shrink(m.astype(np.uint8)) > 0 for m in ((truth != found) & counts, ~counts))
     errors = to_rgb(small) // 2 + 40
     errors[wrong], errors[none] = palette[6], 255
-    fig = draw_answer(image, found, labels, label, opacity, ignore_index)
+    fig = draw_answer(seen, found, labels, truth, opacity, ignore_index)
     ax = _fourth(fig)
     ax.imshow(errors)
-    ax.set_title(f"errors, {100 * ((label != found) & counts).sum() / max(counts.sum(), 1):.1f} % of the pixels", fontsize=9)
+    ax.set_title(f"errors, {100 * ((truth != found) & counts).sum() / max(counts.sum(), 1):.1f} % of the pixels", fontsize=9)
     ax.axis("off")
     return fig
+
+
+def _opened(given, read) -> np.ndarray: return read(given) if isinstance(given, (str, Path)) else given
 
 
 def _fourth(fig):
@@ -125,7 +134,7 @@ def visualize(
         raise ValueError(f"`color` must have three numbers for each class, up to class {ids.max(initial=0)}, got {len(color)} numbers")
     colours = palette[:, ::-1] if color is None else np.array(color, np.uint8).reshape(-1, 3)
     picture = colours[ids & 255] if color is None else colours[ids]
-    base = read_image(image) if isinstance(image, (str, Path)) else image
+    base = _opened(image, read_image)
     if base.shape == picture.shape and weight > 0: picture = cv2.addWeighted(to_rgb(base)[..., ::-1], weight, picture, 1 - weight, 0)
     if save_dir is None: return picture
     name = Path(image).name if isinstance(image, (str, Path)) else f"{round(time.time() * 1000)}.jpg"
