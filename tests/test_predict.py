@@ -25,6 +25,7 @@ from segnb.infer.disk import Growing, read_rows
 from segnb.infer.predict import predict_images
 from segnb.infer.rows import Job, overlap_tile
 from segnb.infer.source import Scene
+from segnb.infer.verbs import suggest_tiles
 from segnb.models import FastSCNN
 
 PLAIN = Compose([Normalize()])
@@ -218,3 +219,13 @@ def test_an_overview_decodes_each_row_once(model, tmp_path, monkeypatch):
         seen, ids = result.overview(side)
         assert np.array_equal(seen, image[::step, ::step]) and np.array_equal(ids, result["label_map"][::step, ::step])
         assert bands == [(0, 512), (512, 512), (1024, 276)]
+
+
+def test_advice_reads_only_the_rows_it_tries(model, tmp_path, monkeypatch):
+    image, bands = draw_scene((200, 2000), seed=2)[0], []
+    tifffile.imwrite(tmp_path / "tall.tif", image[..., ::-1], tile=(64, 64), photometric="rgb")
+    read = Scene.band
+    monkeypatch.setattr(Scene, "band", lambda self, y, height: bands.append(height) or read(self, y, height))
+    monkeypatch.setattr("segnb.infer.source.whole_image", lambda source: pytest.fail("read as a whole"))
+    advice = [suggest_tiles(model, source, memory=10**9) for source in (image, tmp_path / "tall.tif")]
+    assert advice[0] == advice[1] and bands == 6 * [128 + 2 * 256]

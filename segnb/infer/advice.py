@@ -22,7 +22,7 @@ from .asker import Asker, answering, size_rules
 from .fuse import small_logits
 from .predict import predict_tiles
 from .rows import Job
-from .source import read_source
+from .source import Scene
 from .tiles import Box, Tile, tile_grid
 from ..nets.layers import resize
 
@@ -203,16 +203,16 @@ def _free_memory(device):
     return (os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 4 * 2**30) // 2
 
 
-def _tried(asker, image, pads, places, area, seed):
+def _tried(asker, scene, pads, places, area, seed):
     "Share of pixels whose class differs from that with the widest surround, by surround"
-    rng, (h, w) = np.random.default_rng(seed), image.shape[:2]
+    rng, side, widest = np.random.default_rng(seed), min(area, scene.height, scene.width), pads[-1]
     found: dict[int, list] = {p: [] for p in pads}
-    side = min(area, h, w)
     for _ in range(places):
-        keep = Box(int(rng.integers(0, w - side + 1)), int(rng.integers(0, h - side + 1)), side, side)
+        x, y = int(rng.integers(0, scene.width - side + 1)), int(rng.integers(0, scene.height - side + 1))
+        band = scene.band(y - widest, side + 2 * widest)
         for p in pads:
-            tile = Tile(keep, Box(keep.x - p, keep.y - p, side + 2 * p, side + 2 * p))
-            found[p].append(next(predict_tiles(asker, image, [tile]))[1][0])
+            tile = Tile(Box(x, widest, side, side), Box(x - p, widest - p, side + 2 * p, side + 2 * p))
+            found[p].append(next(predict_tiles(asker, band, [tile]))[1][0])
     return {p: float(np.mean([a != b for a, b in zip(found[p], found[pads[-1]])])) for p in pads}
 
 
@@ -229,12 +229,12 @@ def tile_advice(
 ) -> TileAdvice:             # Arguments for `overlap_tile_predict`
     "Choose tiles for a network, an image and a machine"
     if not 0 <= tolerance < 1: raise ValueError(f"`tolerance` must be between 0 and 1, got {tolerance!r}")
-    array, pads = read_source(image, input_channel), sorted(pads)
-    differ = _tried(asker, array, pads, places, area, seed)
+    scene, pads = Scene(image, input_channel), sorted(pads)
+    differ = _tried(asker, scene, pads, places, area, seed)
     pad = next(p for p in pads if differ[p] <= tolerance)
     side = -(-max(128, size_rules(asker.net)["smallest"]) // 16) * 16
     room = (memory or _free_memory(asker.device)) / _bytes_per_pixel(asker.net, input_channel, side)
-    height, width = array.shape[:2]
+    height, width = scene.height, scene.width
     sides = [t for t in (2048, 1024, 512, 256, 128) if (t + 2 * pad) ** 2 <= room and t < 2 * max(height, width)] or [128]
     tile = sides[0]
     tiles = tile_grid((width, height), (tile, tile), (pad, pad))
