@@ -567,6 +567,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'segnb.infer.fuse._parts': ('infer.fuse.html#_parts', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._smaller': ('infer.fuse.html#_smaller', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._split': ('infer.fuse.html#_split', 'segnb/infer/fuse.py'),
+                                  'segnb.infer.fuse._tensors': ('infer.fuse.html#_tensors', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse._width': ('infer.fuse.html#_width', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse.faster': ('infer.fuse.html#faster', 'segnb/infer/fuse.py'),
                                   'segnb.infer.fuse.fingerprint': ('infer.fuse.html#fingerprint', 'segnb/infer/fuse.py'),

@@ -209,9 +209,19 @@ def fingerprint(
     net: nn.Module,  # Any network
 ) -> tuple:          # Changes when the weights change
     "What tells one state of a network from another"
-    tensors = [*net.parameters(), *net.buffers()]
-    size = get_total_norm([t.detach() for t in tensors if t.is_floating_point()]) if tensors else torch.zeros(())
+    tensors = _tensors(net)
+    with torch.no_grad(): size = get_total_norm([t for t in tensors if t.is_floating_point()]) if tensors else torch.zeros(())
     return sum(t._version for t in tensors), hash(tuple(t.data_ptr() for t in tensors)), float(size)
+
+
+def _tensors(net):
+    "Parameters and buffers; asked for with every batch, and `parameters()` spends four times as long on their names"
+    found, rest = [], [net]
+    while rest:
+        module = rest.pop()
+        found += [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+        rest += [m for m in module._modules.values() if m is not None]
+    return found
 
 # %% ../../nbs/51_infer.fuse.ipynb #inference_copy
 _copies: WeakKeyDictionary[nn.Module, dict] = WeakKeyDictionary()
