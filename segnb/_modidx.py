@@ -422,6 +422,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'segnb.draw.draw_answer': ('draw.html#draw_answer', 'segnb/draw.py'),
                             'segnb.draw.draw_tiles': ('draw.html#draw_tiles', 'segnb/draw.py'),
                             'segnb.draw.shrink': ('draw.html#shrink', 'segnb/draw.py'),
+                            'segnb.draw.shrink_rows': ('draw.html#shrink_rows', 'segnb/draw.py'),
                             'segnb.draw.visualize': ('draw.html#visualize', 'segnb/draw.py')},
             'segnb.figures': { 'segnb.figures._picture': ('figures.html#_picture', 'segnb/figures.py'),
                                'segnb.figures.figure': ('figures.html#figure', 'segnb/figures.py')},

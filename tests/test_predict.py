@@ -19,6 +19,7 @@ from torch import nn
 
 from segnb.data.scenes import draw_scene
 from segnb.data.transforms import Compose, Normalize
+from segnb.draw import shrink
 from segnb.infer import fuse
 from segnb.infer.asker import Asker
 from segnb.infer.disk import Growing, read_rows
@@ -215,10 +216,19 @@ def test_an_overview_decodes_each_row_once(model, tmp_path, monkeypatch):
     read = Scene.band
     monkeypatch.setattr(Scene, "band", lambda self, y, height: bands.append((y, height)) or read(self, y, height))
     for side in (640, 1300, 77):
-        step, bands[:] = -(-1300 // side), []
+        bands.clear()
         seen, ids = result.overview(side)
-        assert np.array_equal(seen, image[::step, ::step]) and np.array_equal(ids, result["label_map"][::step, ::step])
-        assert bands == [(0, 512), (512, 512), (1024, 276)]
+        assert np.array_equal(seen, shrink(image, side)) and np.array_equal(ids, shrink(result["label_map"], side))
+        assert max(n for _, n in bands) <= (520 if side < 1300 else 1300) and sum(n for _, n in bands) == 1300
+
+
+def test_a_drawing_reads_a_file_in_parts(model, tmp_path, monkeypatch):
+    image = draw_scene((96, 1300), seed=1)[0]
+    tifffile.imwrite(tmp_path / "tall.tif", image[..., ::-1], tile=(64, 64), photometric="rgb")
+    result = model.overlap_tile_predict(tmp_path / "tall.tif", [96, 650], [8, 8])
+    monkeypatch.setattr("segnb.infer.source.whole_image", lambda source: pytest.fail("read as a whole"))
+    drawn, held = (r.draw().axes[0].images[0].get_array() for r in (result, model.overlap_tile_predict(image, [96, 650], [8, 8])))
+    assert drawn.shape == (640, 47, 3) and np.array_equal(drawn, held)
 
 
 def test_advice_reads_only_the_rows_it_tries(model, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ import tifffile
 from ..chunks import Chunks, is_chunked, need_zarr, write_chunks
 from ..data.colours import palette
 from ..data.images import read_image
+from ..draw import shrink_rows
 from ..geo import nodata_tag, place_attributes, place_tags
 from .predict import Prediction
 from .rows import Job, check_room
@@ -239,12 +240,12 @@ def _begun(job, path, scores, overwrite):
     return {file: Growing(file.with_name(file.name + ".part"), shape, dtype, _key(job, kind)) for file, (shape, dtype, kind) in maps.items()}
 
 # %% ../../nbs/55_infer.disk.ipynb #Written
-_together = 512  # Rows that are read for an overview at a time
 _ways = {"score_map": "scores='uint8'", "uncertainty_map": "uncertainty='entropy'"}
 
 
 class Written(Prediction):
     "A prediction that lies in a file; its maps are read when they are asked for"
+    scene: Scene
 
     def __init__(self,
         path: Path,         # Of the class ids
@@ -257,8 +258,8 @@ class Written(Prediction):
     ):
         tiles, none = (job.tiles, job.none) if job else ((), 255)
         unread = lambda: np.empty(0)
-        super().__init__(np.empty((0, 0), np.uint8), unread, source, labels, tiles, none, unread if doubt else None)
-        self.path, self.scene, self.num_classes = path, scene, job.num_classes if job else 1
+        super().__init__(np.empty((0, 0), np.uint8), unread, source, labels, tiles, none, unread if doubt else None, scene)
+        self.path, self.num_classes = path, job.num_classes if job else 1
         self.files = {"label_map": path, "score_map": scores, "uncertainty_map": doubt}
 
     def __getitem__(self, key):
@@ -272,10 +273,9 @@ class Written(Prediction):
     def overview(self,
         side: int = 640,  # Longest side, in pixels
     ) -> tuple[np.ndarray, np.ndarray]:  # (h, w, bands) and (h, w)
-        "Image and classes, every so many-th pixel of both"
-        height, step = self.scene.height, -(-max(self.scene.height, self.scene.width) // side)
-        thin = lambda read: np.concatenate([read(y, min(_together, height - y))[-y % step :: step, ::step] for y in range(0, height, _together)])
-        return thin(self.scene.band), thin(partial(read_rows, self.path))
+        "Image and classes from afar"
+        size = self.scene.height, self.scene.width
+        return shrink_rows(self.scene.band, size, side), shrink_rows(partial(read_rows, self.path), size, side)
 
     def draw(self, opacity: float = 0.6):  # A matplotlib figure
         "The image, and the classes over it"

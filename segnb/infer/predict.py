@@ -13,10 +13,10 @@ import numpy as np
 
 from ..data.batches import equal_batches
 from ..data.sample import undo
-from ..draw import areas, class_names, draw_answer
+from ..draw import areas, class_names, draw_answer, shrink_rows
 from .answers import doubts, joined, label_of, scores_of, spread_between
 from .asker import Asker
-from .source import ahead, read_source, whole_image
+from .source import Scene, ahead, read_source, whole_image
 from .tiles import Tile, read_window
 
 # %% ../../nbs/53_infer.predict.ipynb #Prediction
@@ -31,10 +31,11 @@ class Prediction(dict):
         tiles: Sequence[Tile] = (),  # How the image was cut, if it was
         none: int | None = None,     # Class id of pixels that were not predicted
         make_doubt: Callable[[], np.ndarray] | None = None,  # Called when `uncertainty_map` is first read; None if there is none
+        scene: Scene | None = None,  # The image once more, if it can be read some rows at a time
     ):
         super().__init__(label_map=label_map, score_map=None)
         if make_doubt is not None: self["uncertainty_map"] = None
-        self._make_doubt = make_doubt
+        self._make_doubt, self.scene = make_doubt, scene
         self.source, self.labels, self.tiles, self.none, self._make_scores = source, labels, list(tiles), none, make_scores
 
     def __getitem__(self, key):
@@ -58,7 +59,8 @@ class Prediction(dict):
 
     def draw(self, opacity: float = 0.6):  # A matplotlib figure
         "The image, and the classes over it"
-        return self._drawn(self.image, self["label_map"], opacity)
+        image = self.image if self.scene is None else shrink_rows(self.scene.band, (self.scene.height, self.scene.width))
+        return self._drawn(image, self["label_map"], opacity)
 
     def _drawn(self, image, ids, opacity):
         return draw_answer(image, ids, self.names, opacity=opacity, ignore_index=-1 if self.none is None else self.none)
