@@ -150,7 +150,9 @@ def visualize(
     colours = palette[:, ::-1] if color is None else np.array(color, np.uint8).reshape(-1, 3)
     picture = colours[ids & 255] if color is None else colours[ids]
     base = _opened(image, read_image)
-    if base.shape == picture.shape and weight > 0: picture = cv2.addWeighted(to_rgb(base)[..., ::-1], weight, picture, 1 - weight, 0)
+    if base.shape == picture.shape and weight > 0:
+        seen = base if base.dtype == np.uint8 else to_rgb(base)[..., ::-1]
+        cv2.addWeighted(seen, weight, picture, 1 - weight, 0, picture)
     if save_dir is None: return picture
     name = Path(image).name if isinstance(image, (str, Path)) else f"{round(time.time() * 1000)}.jpg"
     Path(save_dir).mkdir(parents=True, exist_ok=True)
