@@ -245,7 +245,6 @@ _ways = {"score_map": "scores='uint8'", "uncertainty_map": "uncertainty='entropy
 
 class Written(Prediction):
     "A prediction that lies in a file; its maps are read when they are asked for"
-    scene: Scene
 
     def __init__(self,
         path: Path,         # Of the class ids
@@ -258,8 +257,8 @@ class Written(Prediction):
     ):
         tiles, none = (job.tiles, job.none) if job else ((), 255)
         unread = lambda: np.empty(0)
-        super().__init__(np.empty((0, 0), np.uint8), unread, source, labels, tiles, none, unread if doubt else None, scene)
-        self.path, self.num_classes = path, job.num_classes if job else 1
+        super().__init__(np.empty((0, 0), np.uint8), unread, source, labels, tiles, none, unread if doubt else None)
+        self.path, self.scene, self.num_classes = path, scene, job.num_classes if job else 1
         self.files = {"label_map": path, "score_map": scores, "uncertainty_map": doubt}
 
     def __getitem__(self, key):

@@ -31,11 +31,10 @@ class Prediction(dict):
         tiles: Sequence[Tile] = (),  # How the image was cut, if it was
         none: int | None = None,     # Class id of pixels that were not predicted
         make_doubt: Callable[[], np.ndarray] | None = None,  # Called when `uncertainty_map` is first read; None if there is none
-        scene: Scene | None = None,  # The image once more, if it can be read some rows at a time
     ):
         super().__init__(label_map=label_map, score_map=None)
         if make_doubt is not None: self["uncertainty_map"] = None
-        self._make_doubt, self.scene = make_doubt, scene
+        self._make_doubt = make_doubt
         self.source, self.labels, self.tiles, self.none, self._make_scores = source, labels, list(tiles), none, make_scores
 
     def __getitem__(self, key):
@@ -59,8 +58,8 @@ class Prediction(dict):
 
     def draw(self, opacity: float = 0.6):  # A matplotlib figure
         "The image, and the classes over it"
-        image = self.image if self.scene is None else shrink_rows(self.scene.band, (self.scene.height, self.scene.width))
-        return self._drawn(image, self["label_map"], opacity)
+        scene = Scene(self.source)
+        return self._drawn(shrink_rows(scene.band, (scene.height, scene.width)), self["label_map"], opacity)
 
     def _drawn(self, image, ids, opacity):
         return draw_answer(image, ids, self.names, opacity=opacity, ignore_index=-1 if self.none is None else self.none)

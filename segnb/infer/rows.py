@@ -216,7 +216,7 @@ def overlap_tile(
         check_room(4 * math.prod(shape))
         return gather((found for _, found, _ in job.rows(scores=True)), np.empty(shape, np.float32))
 
-    return Prediction(label_map, scores, source, labels, job.tiles, job.none, None if doubt is None else lambda: doubt, scene)
+    return Prediction(label_map, scores, source, labels, job.tiles, job.none, None if doubt is None else lambda: doubt)
 
 
 def check_room(

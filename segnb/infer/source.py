@@ -31,7 +31,7 @@ def whole_image(
 
 def read_source(
     source,              # Path, or array (h, w, bands) or (h, w), BGR
-    input_channel: int,  # Bands that the model wants
+    input_channel: int | None,  # Bands that the model wants; None takes any
 ) -> np.ndarray:         # (h, w, bands)
     "The image that a user means"
     if isinstance(source, (str, Path)) or is_chunked(source): image = whole_image(source)
@@ -50,13 +50,13 @@ def called(
 
 def check_image(
     shape: tuple,        # (h, w, bands), hopefully
-    input_channel: int,  # Bands that the model wants
+    input_channel: int | None,  # Bands that the model wants; None takes any
     name: str,           # What the image is called, for messages
     dtype: np.dtype | None = None,  # Of its numbers, if known
 ):
     "Raise unless a model can take an image of this shape"
     if len(shape) != 3 or 0 in shape: raise ValueError(f"`img_file` must have shape (h, w, bands), got {tuple(shape)}")
-    if shape[2] != input_channel:
+    if input_channel is not None and shape[2] != input_channel:
         raise ValueError(f"{name} has {shape[2]} bands, but the model was built with input_channel={input_channel}; "
                          "give an image with as many bands")
     if dtype is not None and dtype.kind not in "biuf": raise TypeError(f"`img_file` must hold real numbers, got {dtype}")
@@ -67,7 +67,7 @@ class Scene:
 
     def __init__(self,
         source,              # Path, or array (h, w, bands) or (h, w), BGR; may be mapped from a file, or a zarr array
-        input_channel: int,  # Bands that the model wants
+        input_channel: int | None = None,  # Bands that the model wants; None takes what there is
     ):
         self.path = Path(source) if isinstance(source, (str, Path)) else None
         self.array: np.ndarray | None = None
