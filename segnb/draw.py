@@ -44,7 +44,8 @@ def shrink_rows(
     for low in range(0, high, few):
         top, end, n = round(low * h / high), round(min(low + few, high) * h / high), min(few, high - low)
         rows = read(top, end - top)
-        parts.append(cv2.resize(rows, (wide, n), interpolation=cv2.INTER_NEAREST if rows.ndim == 2 else cv2.INTER_AREA).reshape(n, wide, *rows.shape[2:]))
+        how = cv2.INTER_NEAREST if rows.ndim == 2 else cv2.INTER_AREA
+        parts.append(cv2.resize(rows, (wide, n), interpolation=how).reshape(n, wide, *rows.shape[2:]))
     return np.concatenate(parts)
 
 # %% ../nbs/49_draw.ipynb #areas

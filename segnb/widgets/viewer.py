@@ -257,7 +257,8 @@ def view(
 ) -> TileViewer:  # Displays itself
     "Look at a prediction over its image"
     if not isinstance(prediction, dict):
-        raise TypeError(f"`prediction` must be a Prediction, or a dict with 'label_map', got a {type(prediction).__name__}; write view(prediction, image)")
+        raise TypeError(f"`prediction` must be a Prediction, or a dict with 'label_map', got a {type(prediction).__name__}; "
+                        "write view(prediction, image)")
     source = image if image is not None else getattr(prediction, "source", None)
     if source is None:
         raise ValueError("`image` must be given, since this prediction does not know its image; pass the array or the path")
