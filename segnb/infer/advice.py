@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ..data.colours import overlay, to_rgb
 from ..figures import figure
-from .answers import label_of
 from .asker import Asker, answering, size_rules
 from .fuse import small_logits
 from .predict import predict_tiles
@@ -144,8 +143,7 @@ def seam_report(
     if min(job.pad_size) < 1: raise ValueError(f"`pad_size` must be at least 1 for windows to overlap, got {list(job.pad_size)}")
     above: list[tuple[Tile, np.ndarray]] = []
     seams = []
-    for row in job.tile_rows:
-        here = _whole_windows(job, row)
+    for here in job.windows():
         for (a, one), (b, two) in [*zip(here, here[1:]), *zip(above, here)]:
             box = _inside(_strip(a, b, width), job.scene)
             first, second = _cut(one, a.seen, box), _cut(two, b.seen, box)
@@ -155,15 +153,6 @@ def seam_report(
 
 
 def _inside(box, scene): return _shared(box, Box(0, 0, scene.width, scene.height))
-
-
-def _whole_windows(job, row):
-    "Each tile of a row with the classes of all that it sees"
-    first = row[0].seen
-    band = job.scene.band(first.y, first.h)
-    moved = [Tile(w := Box(t.seen.x, 0, t.seen.w, t.seen.h), w) for t in row]
-    found = dict(predict_tiles(job.asker, band, moved, job.batch_size, (label_of,)))
-    return [(tile, found[window][0]) for tile, window in zip(row, moved)]
 
 # %% ../../nbs/57_infer.advice.ipynb #tile_advice
 @dataclass(frozen=True)

@@ -100,12 +100,18 @@ class Job:
                 if self.skips: ids[~counts[:, t.keep.x : t.keep.x + t.keep.w]] = self.none
                 yield t, ids
 
+    def windows(self) -> Iterator[list[tuple[Tile, np.ndarray]]]:  # For each row of tiles, each with the class ids (h, w) of all that it sees
+        "What overlapping windows say, before one of them is chosen"
+        for row, _, band, _ in _read_rows(self, self.tile_rows, whole=True):
+            found = dict(_row_of(self, row, band, (label_of,), whole=True))
+            yield [(tile, found[tile][0]) for tile in row]
+
 
 def _read_rows(job, rows, whole=False):
-    "Rows of tiles, those of each that are asked (with a pixel that counts, or all), the band of the image that they see, and what counts in it"
+    "Rows of tiles, those of each that are asked (with a pixel that counts, or all), the band that they see, and what counts unless all do"
     def read(row):
-        seen, counts = row[0].seen, job.counts(row[0].keep.y, row[0].keep.h)
-        asked = [t for t in row if whole or counts[:, t.keep.x : t.keep.x + t.keep.w].any()]
+        seen, counts = row[0].seen, None if whole else job.counts(row[0].keep.y, row[0].keep.h)
+        asked = row if counts is None else [t for t in row if counts[:, t.keep.x : t.keep.x + t.keep.w].any()]
         return row, asked, job.scene.band(seen.y, seen.h) if asked else None, counts
 
     with job.asker.passes.repeating(): yield from ahead(map(read, rows))
